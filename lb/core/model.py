@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator set, and what was observed. Frozen data; every change makes a new ``Config``."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
+Address = IPv4Address | IPv6Address
+
+RING_SIZE = 65_537
+"""Slots of a pool's Maglev ring: a prime, as the algorithm needs."""
+
+MAX_WEIGHT = 65_535
+"""Largest weight of a backend."""
+
+DEFAULT_OUTER_SOURCE_IPV4 = IPv4Network("172.16.0.0/16")
+
+
+class Protocol(enum.IntEnum):
+    """IP protocol number of a VIP."""
+
+    TCP = 6
+    UDP = 17
+
+
+class AdminState(enum.Enum):
+    """What the operator wants of a backend."""
+
+    ENABLED = "ENABLED"
+    DRAINING = "DRAINING"
+    DISABLED = "DISABLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A member of a pool. ``name`` is unique within the pool; ``address`` never changes."""
+
+    name: str
+    address: Address
+    weight: int = 1
+    admin_state: AdminState = AdminState.ENABLED
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A set of backends that share one ring; ``backends`` by name."""
+
+    name: str
+    description: str = ""
+    backends: Mapping[str, Backend] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """A frontend. ``port`` 0 means every port; ``pool`` is a pool's name; ``force`` accepts an address of the box."""
+
+    name: str
+    address: Address
+    port: int
+    protocol: Protocol
+    pool: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for the whole balancer.
+
+    ``hash_key``: 16 secret bytes; all zero until one is made. ``outer_source_ipv4``: prefix of the outer source
+    address, None for the egress interface's own address.
+    """
+
+    hash_key: bytes = bytes(16)
+    outer_source_ipv4: IPv4Network | None = DEFAULT_OUTER_SOURCE_IPV4
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the operator set: ``pools`` and ``vips`` by name. The mappings are never changed in place."""
+
+    settings: Settings = field(default_factory=Settings)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    vips: Mapping[str, Vip] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """How packets for an address leave the box.
+
+    ``mac`` and ``source_mac``: 6 bytes each, of the next hop and of the egress interface. ``source``: the address
+    that the kernel would use as source, of the same family as the destination. ``gateway``: None on the link.
+    """
+
+    interface: str
+    ifindex: int
+    mtu_bytes: int
+    mac: bytes
+    source_mac: bytes
+    source: Address
+    gateway: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """No next hop; ``reason`` in words that name the remedy, "no route to 10.0.0.9: add one, or ..."."""
+
+    reason: str
+
+
+Hop = NextHop | Unresolved
+
+
+@dataclass(frozen=True, slots=True)
+class BackendState:
+    """What became of a backend: ``slots`` of the ring that name it, ``reason`` why it is not in the ring ("" if it is)."""
+
+    slots: int
+    reason: str
+    hop: Hop
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One consistent snapshot of configuration and observation; ``backends`` by (pool name, backend name)."""
+
+    revision: int
+    config: Config
+    backends: Mapping[tuple[str, str], BackendState]

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the outside world must offer: the interfaces between the pure core and kernel, network, disk and daemon.
+
+Each has a fake in ``tests/fakes`` that passes the same contract tests as the real thing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lb.core.model import Address, Config, Hop, View
+
+Change = Callable[[Config], Config]
+"""A pure edit: raises an ``LbError`` to refuse; called inside the reconciler's lock with the current configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Which numbers of the data plane stand for which names; kept with the configuration.
+
+    ``vips``: VIP name to VIP index. ``rings``: (pool name, protocol number) to ring index. ``backends``: (pool name,
+    backend name, address) to backend index. ``cursors``: by kind ("vip", "ring", "backend"), where the search for a
+    free number goes on, so that freed numbers are reused oldest first.
+    """
+
+    vips: Mapping[str, int] = field(default_factory=dict)
+    rings: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    backends: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    cursors: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds: revision 0 and an empty configuration when it is new."""
+
+    revision: int
+    config: Config
+    allocation: Allocation
+
+
+class Store(Protocol):
+    """Durable home of the configuration. One writer."""
+
+    def load(self) -> Stored:
+        """Read everything. Raises ``UnavailableError`` when the file is unreadable or of a newer version."""
+
+    def commit(self, config: Config, allocation: Allocation) -> int:
+        """Replace the configuration in one transaction; returns the new revision (old + 1).
+
+        Writes only the objects that differ from the last load or commit. When it raises ``UnavailableError`` (disk
+        full, read-only), nothing has changed.
+        """
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+class NextHops(Protocol):
+    """Routes and neighbours of the backends, watched."""
+
+    async def start(self) -> None:
+        """Read the kernel's tables and begin to watch them."""
+
+    async def stop(self) -> None:
+        """Stop watching; idempotent."""
+
+    def track(self, addresses: Collection[Address]) -> None:
+        """Keep exactly these addresses resolved from now on; asks the kernel to resolve unknown neighbours."""
+
+    def hop(self, address: Address) -> Hop:
+        """The present state of a tracked address."""
+
+    async def settle(self, addresses: Collection[Address], timeout_seconds: float) -> None:
+        """Wait until each of these tracked addresses is resolved, at most ``timeout_seconds``."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the event loop after any tracked address's hop or a local address changed."""
+
+    def local_addresses(self) -> frozenset[Address]:
+        """Addresses of the box itself (this network namespace), all interfaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Packets, and bytes of whole Ethernet frames as they arrived."""
+
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Sums over all CPUs since the counters were made.
+
+    ``vips``: VIP name to (received, forwarded). ``backends``: by (pool name, backend name). ``verdicts``: by number.
+    """
+
+    vips: Mapping[str, tuple[Count, Count]]
+    backends: Mapping[tuple[str, str], Count]
+    verdicts: Mapping[int, Count]
+
+
+class XdpMode(enum.Enum):
+    """How a program is attached: in the driver, or in the network stack (slow, works everywhere)."""
+
+    NATIVE = "native"
+    GENERIC = "generic"
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceState:
+    """One of the daemon's interfaces; ``reason`` says why it is not attached ("" if it is)."""
+
+    interface: str
+    attached: bool
+    mode: XdpMode | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonState:
+    """What ``lbctl status`` shows; ``started_at``: seconds since the epoch (UTC)."""
+
+    ready: bool
+    reason: str
+    started_at: float
+    bpf_dir: str
+    interfaces: tuple[InterfaceState, ...]
+
+
+class Controller(Protocol):
+    """The daemon as the API sees it."""
+
+    def view(self) -> View:
+        """Latest consistent snapshot."""
+
+    async def mutate(self, change: Change, *, validate_only: bool = False) -> View:
+        """Apply one edit: validate, store, write the maps; returns the snapshot after it.
+
+        Waits up to a second for the next hops of backends that the edit added or changed. Raises an ``LbError`` and
+        changes nothing when the edit is refused. With ``validate_only`` returns the snapshot that would come of it.
+        """
+
+    async def counters(self) -> Counters:
+        """Read the data plane's counters."""
+
+    async def state(self) -> DaemonState:
+        """Look at the data plane now."""

@@ -1,0 +1,85 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetStatsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Stats(_message.Message):
+    __slots__ = ("time", "received", "vips", "backends", "verdicts")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    VIPS_FIELD_NUMBER: _ClassVar[int]
+    BACKENDS_FIELD_NUMBER: _ClassVar[int]
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    received: Counter
+    vips: _containers.RepeatedCompositeFieldContainer[VipStats]
+    backends: _containers.RepeatedCompositeFieldContainer[BackendStats]
+    verdicts: _containers.RepeatedCompositeFieldContainer[VerdictStats]
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., received: _Optional[_Union[Counter, _Mapping]] = ..., vips: _Optional[_Iterable[_Union[VipStats, _Mapping]]] = ..., backends: _Optional[_Iterable[_Union[BackendStats, _Mapping]]] = ..., verdicts: _Optional[_Iterable[_Union[VerdictStats, _Mapping]]] = ...) -> None: ...
+
+class Counter(_message.Message):
+    __slots__ = ("packets", "bytes")
+    PACKETS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    packets: int
+    bytes: int
+    def __init__(self, packets: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class VipStats(_message.Message):
+    __slots__ = ("vip", "received", "forwarded")
+    VIP_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    vip: str
+    received: Counter
+    forwarded: Counter
+    def __init__(self, vip: _Optional[str] = ..., received: _Optional[_Union[Counter, _Mapping]] = ..., forwarded: _Optional[_Union[Counter, _Mapping]] = ...) -> None: ...
+
+class BackendStats(_message.Message):
+    __slots__ = ("backend", "forwarded")
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    backend: str
+    forwarded: Counter
+    def __init__(self, backend: _Optional[str] = ..., forwarded: _Optional[_Union[Counter, _Mapping]] = ...) -> None: ...
+
+class VerdictStats(_message.Message):
+    __slots__ = ("verdict", "count", "description")
+    class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        VERDICT_UNSPECIFIED: _ClassVar[VerdictStats.Verdict]
+        FORWARDED: _ClassVar[VerdictStats.Verdict]
+        PASS_NOT_IP: _ClassVar[VerdictStats.Verdict]
+        PASS_NOT_VIP: _ClassVar[VerdictStats.Verdict]
+        PASS_MALFORMED: _ClassVar[VerdictStats.Verdict]
+        PASS_FRAGMENT: _ClassVar[VerdictStats.Verdict]
+        PASS_PROTOCOL: _ClassVar[VerdictStats.Verdict]
+        DROP_NO_BACKEND: _ClassVar[VerdictStats.Verdict]
+        DROP_ENCAP_FAILED: _ClassVar[VerdictStats.Verdict]
+    VERDICT_UNSPECIFIED: VerdictStats.Verdict
+    FORWARDED: VerdictStats.Verdict
+    PASS_NOT_IP: VerdictStats.Verdict
+    PASS_NOT_VIP: VerdictStats.Verdict
+    PASS_MALFORMED: VerdictStats.Verdict
+    PASS_FRAGMENT: VerdictStats.Verdict
+    PASS_PROTOCOL: VerdictStats.Verdict
+    DROP_NO_BACKEND: VerdictStats.Verdict
+    DROP_ENCAP_FAILED: VerdictStats.Verdict
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    verdict: VerdictStats.Verdict
+    count: Counter
+    description: str
+    def __init__(self, verdict: _Optional[_Union[VerdictStats.Verdict, str]] = ..., count: _Optional[_Union[Counter, _Mapping]] = ..., description: _Optional[str] = ...) -> None: ...
