@@ -7,29 +7,16 @@ Each has a fake in ``tests/fakes`` that passes the same contract tests as the re
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from lb.core.allocation import Allocation
 from lb.core.model import Address, Config, Hop, View
+from lb.core.operations import Operation
 
 Change = Callable[[Config], Config]
 """A pure edit: raises an ``LbError`` to refuse; called inside the reconciler's lock with the current configuration."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """Which numbers of the data plane stand for which names; kept with the configuration.
-
-    ``vips``: VIP name to VIP index. ``rings``: (pool name, protocol number) to ring index. ``backends``: (pool name,
-    backend name, address) to backend index. ``cursors``: by kind ("vip", "ring", "backend"), where the search for a
-    free number goes on, so that freed numbers are reused oldest first.
-    """
-
-    vips: Mapping[str, int] = field(default_factory=dict)
-    rings: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    backends: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-    cursors: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +105,34 @@ class InterfaceState:
     attached: bool
     mode: XdpMode | None
     reason: str
+
+
+class DataPlane(Protocol):
+    """The maps and the program. Written by the reconciler alone; its methods block."""
+
+    def epochs(self) -> Sequence[int]:
+        """Epochs of all backend indices."""
+
+    def slots(self, ring: int) -> Sequence[int]:
+        """Slot words of a ring, RING_SIZE of them; zeros when it was never written."""
+
+    def apply(self, operations: Iterable[Operation]) -> None:
+        """Carry out operations in order. Raises ``OSError`` when the kernel refuses one."""
+
+    def fence(self) -> None:
+        """Wait until every run of the program that saw older words has ended."""
+
+    def vip_counts(self, index: int) -> tuple[Count, Count]:
+        """(received, forwarded) of a VIP index."""
+
+    def backend_count(self, index: int) -> Count:
+        """Forwarded to a backend index."""
+
+    def verdict_counts(self) -> Mapping[int, Count]:
+        """By verdict number."""
+
+    def interfaces(self) -> tuple[InterfaceState, ...]:
+        """What is attached now."""
 
 
 @dataclass(frozen=True, slots=True)

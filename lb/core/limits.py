@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixed capacities. Each is a map's size or an index's width; exceeding one is refused before anything is written."""
+
+VIP_SLOTS_LOG2 = 14
+"""Places of the VIP table, as a power of two."""
+
+MAX_VIPS = 4_096
+"""A quarter of the VIP table, so that a displacement is found quickly."""
+
+MAX_POOLS = 512
+MAX_RINGS = 1_024
+"""A pool has one ring for each protocol that its VIPs use."""
+
+MAX_BACKENDS = 65_534
+"""Over all pools; index 0 means none and 0xffff means tracked."""
+
+MAX_BACKENDS_PER_POOL = 4_096
+"""Sixteen slots of the ring each, on average: fewer would make equal weights visibly unequal."""

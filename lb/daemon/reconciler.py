@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one loop that writes the BPF maps: configuration and observation in, operations out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from lb.core.errors import UnavailableError
+from lb.core.model import Address, Config, NextHop, Unresolved, View
+from lb.core.planner import Plan, Written, plan
+from lb.core.validate import check_edit
+from lb.ports import Change, Counters, DaemonState, DataPlane, NextHops, Store
+
+log = logging.getLogger("lb.reconciler")
+
+SETTLE_SECONDS = 1.0
+"""How long a change waits for the next hops of the backends that it brings."""
+
+RETRY_SECONDS = 1.0
+"""After the kernel refused an operation."""
+
+
+class Reconciler:
+    """Serialises everything that changes the data plane: edits, and next hops that come and go."""
+
+    def __init__(self, store: Store, data_plane: DataPlane, next_hops: NextHops, bpf_dir: str) -> None:
+        self._store = store
+        self._data_plane = data_plane
+        self._next_hops = next_hops
+        self._bpf_dir = bpf_dir
+        self._started_at = time.time()
+        self._lock = asyncio.Lock()
+        self._moved = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
+        self._failure = "starting"
+        self._dirty = False
+        self._revision = 0
+        self._config = Config()
+        self._plan: Plan | None = None
+        self._view = View(0, self._config, {})
+
+    async def start(self, adjust: Change) -> Config:
+        """Read the store, apply ``adjust`` (the configuration file), and bring the maps up to date.
+
+        Returns the configuration in force. Raises an ``LbError``; then nothing was written.
+        """
+        stored = await asyncio.to_thread(self._store.load)
+        config = adjust(_with_hash_key(stored.config))
+        check_edit(stored.config, config, self._next_hops.local_addresses())
+        self._track(config)
+        await self._next_hops.settle(_addresses(config), SETTLE_SECONDS)
+
+        written = Written(await asyncio.to_thread(self._data_plane.epochs))
+        first = await asyncio.to_thread(
+            plan, config, self._next_hops.hop, stored.allocation, written, self._data_plane.slots
+        )
+        self._revision = stored.revision
+        if config != stored.config or first.allocation != stored.allocation:
+            self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation)
+        await self._write(config, first)
+        self._next_hops.on_change(self._moved.set)
+        self._follower = asyncio.create_task(self._follow(), name="follow next hops")
+        return config
+
+    async def stop(self) -> None:
+        """Stop writing; the data plane stays as it is."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+            self._follower = None
+
+    def view(self) -> View:
+        """Latest consistent snapshot."""
+        return self._view
+
+    async def mutate(self, change: Change, *, validate_only: bool = False) -> View:
+        """Apply one edit; see ``ports.Controller``."""
+        # A caller that hangs up must not leave an edit half applied: it is carried through behind its back.
+        return await asyncio.shield(asyncio.ensure_future(self._mutate(change, validate_only)))
+
+    async def _mutate(self, change: Change, validate_only: bool) -> View:
+        async with self._lock:
+            before = self._config
+            after = change(before)
+            if after == before:
+                return self._view
+            check_edit(before, after, self._next_hops.local_addresses())
+            fresh = _addresses(after) - _addresses(before) | _changed(before, after)
+            self._track(before, after)
+            try:
+                await self._next_hops.settle(fresh, SETTLE_SECONDS)
+                planned = await self._replan(after)
+                if validate_only:
+                    return View(self._revision, after, planned.backends)
+                self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation)
+                self._config = after
+            finally:
+                self._track(self._config)
+            await self._write(after, planned)
+            return self._view
+
+    async def _replan(self, config: Config) -> Plan:
+        assert self._plan is not None
+        return await asyncio.to_thread(
+            plan,
+            config,
+            self._next_hops.hop,
+            self._plan.allocation,
+            self._plan.written,
+            self._data_plane.slots,
+        )
+
+    async def _write(self, config: Config, planned: Plan) -> None:
+        try:
+            await asyncio.to_thread(self._carry_out, planned)
+        except OSError as error:
+            # Stored but not (wholly) in the maps: forget what was written, so that the next round writes it all.
+            log.error("the kernel refused a change of the maps: %s; trying again", error)
+            self._failure = f"the maps are behind the configuration: {error}"
+            unknown = Written(await asyncio.to_thread(self._data_plane.epochs))
+            planned = replace(planned, written=unknown)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._moved.set)
+        else:
+            self._failure = ""
+        self._config, self._plan = config, planned
+        self._view = View(self._revision, config, planned.backends)
+        if self._failure:
+            raise UnavailableError(f"{self._failure}; the change is stored and will be written as soon as it can be")
+
+    def _carry_out(self, planned: Plan) -> None:
+        if not planned.operations:
+            return
+        if self._dirty:
+            # Before numbers of the last batch are used again: packets that saw its old words have left by now.
+            self._data_plane.fence()
+        self._dirty = True
+        self._data_plane.apply(planned.operations)
+
+    async def _follow(self) -> None:
+        """Rewrite what depends on next hops whenever they change."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            async with self._lock:
+                before = self._view.backends
+                planned = await self._replan(self._config)
+                _log_hops(before, planned)
+                try:
+                    await self._write(self._config, planned)
+                except UnavailableError as error:
+                    log.error("%s", error)
+
+    def _track(self, *configs: Config) -> None:
+        self._next_hops.track(frozenset().union(*map(_addresses, configs)))
+
+    async def counters(self) -> Counters:
+        """Read the data plane's counters."""
+        return await asyncio.to_thread(self._read_counters)
+
+    def _read_counters(self) -> Counters:
+        assert self._plan is not None
+        numbers = self._plan.allocation
+        return Counters(
+            vips={name: self._data_plane.vip_counts(index) for name, index in numbers.vips.items()},
+            backends={
+                (pool, name): self._data_plane.backend_count(index)
+                for (pool, name, _), index in numbers.backends.items()
+            },
+            verdicts=self._data_plane.verdict_counts(),
+        )
+
+    async def state(self) -> DaemonState:
+        """Look at the data plane now."""
+        interfaces = await asyncio.to_thread(self._data_plane.interfaces)
+        reasons = [f"{found.interface}: {found.reason}" for found in interfaces if not found.attached]
+        if self._failure:
+            reasons.insert(0, self._failure)
+        return DaemonState(not reasons, "; ".join(reasons), self._started_at, self._bpf_dir, interfaces)
+
+
+def _with_hash_key(config: Config) -> Config:
+    if any(config.settings.hash_key):
+        return config
+    return replace(config, settings=replace(config.settings, hash_key=secrets.token_bytes(16)))
+
+
+def _addresses(config: Config) -> frozenset[Address]:
+    return frozenset(backend.address for pool in config.pools.values() for backend in pool.backends.values())
+
+
+def _changed(before: Config, after: Config) -> frozenset[Address]:
+    """Addresses of the backends that an edit added or changed."""
+    return frozenset(
+        backend.address
+        for pool in after.pools.values()
+        if before.pools.get(pool.name) is not pool
+        for backend in pool.backends.values()
+        if pool.name not in before.pools or before.pools[pool.name].backends.get(backend.name) != backend
+    )
+
+
+def _log_hops(before: object, planned: Plan) -> None:
+    assert isinstance(before, dict)
+    for key, state in planned.backends.items():
+        if key in before and before[key].hop != state.hop:
+            match state.hop:
+                case NextHop(interface=interface, mac=mac):
+                    log.info("backend %s/%s: next hop %s via %s", *key, mac.hex(":"), interface)
+                case Unresolved(reason):
+                    log.warning("backend %s/%s: no next hop: %s", *key, reason)
+
+

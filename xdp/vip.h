@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* vip.h - VIP lookup: packet destination -> VIP.
+ *
+ * The table is collision-free: lbd chose, for every bucket of keys, a displacement that puts each of its keys in a
+ * place of its own (hash and displace), so a lookup is two array reads and one comparison. There are two tables;
+ * lbd fills the idle one and flips control.vip_table.
+ */
+#ifndef LB_VIP_H
+#define LB_VIP_H
+
+/* Exact key. Returns NULL when there is no such VIP. */
+static __always_inline struct vip *vip_find(void *table, const struct vip_key *key)
+{
+	__u64 h = vip_hash(key);
+	__u32 bucket = (__u32)h >> (32 - VIP_SLOTS_LOG2);
+	struct vip *vip = bpf_map_lookup_elem(table, &bucket);
+
+	if (!vip)
+		return NULL;
+
+	__u32 place = (__u32)((__u32)(h >> 32) * vip->displacement) >> (32 - VIP_SLOTS_LOG2);
+
+	vip = bpf_map_lookup_elem(table, &place);
+	if (!vip)
+		return NULL;
+
+	__u32 differs = vip->key.addr[0] ^ key->addr[0];
+
+	differs |= vip->key.addr[1] ^ key->addr[1];
+	differs |= vip->key.addr[2] ^ key->addr[2];
+	differs |= vip->key.addr[3] ^ key->addr[3];
+	differs |= (vip->key.port ^ key->port) | (vip->key.proto ^ key->proto);
+	return differs ? NULL : vip;
+}
+
+/* Exact (address, port, protocol) first, then the any-port entry.
+ * Returns NULL when the packet is not ours: the caller passes it untouched. Clobbers key->port.
+ */
+static __always_inline struct vip *vip_lookup(struct vip_key *key)
+{
+	__u32 zero = 0;
+	struct control *now = control.lookup(&zero);
+
+	if (!now)
+		return NULL;
+
+	__u32 which = now->vip_table;
+	void *table = vips.lookup(&which);
+
+	if (!table)
+		return NULL;
+
+	struct vip *vip = vip_find(table, key);
+
+	if (!vip) {
+		key->port = 0;
+		vip = vip_find(table, key);
+	}
+	return vip;
+}
+
+#endif
