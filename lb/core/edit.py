@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lb.core.errors import ExistsError, NotFoundError, RefusedError
+from lb.core.errors import ExistsError, NotFoundError, RefusedError, Violation
 from lb.core.model import Backend, Config, Pool, Vip
 
 
@@ -72,7 +72,11 @@ def create_vip(config: Config, vip: Vip) -> Config:
 
 def put_vip(config: Config, vip: Vip) -> Config:
     """Add or replace a VIP; raises ``NotFoundError`` for its pool, ``ExistsError`` for a taken address and port."""
-    find_pool(config, vip.pool)
+    if vip.pool not in config.pools:
+        raise NotFoundError(
+            f"pool {vip.pool!r} does not exist: create it first with `lbctl pool create {vip.pool}`",
+            [Violation("vip.pool", f"pool {vip.pool!r} does not exist: create it first")],
+        )
     for other in config.vips.values():
         if other.name != vip.name and _endpoint(other) == _endpoint(vip):
             raise ExistsError(

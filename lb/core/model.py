@@ -115,7 +115,7 @@ Hop = NextHop | Unresolved
 
 @dataclass(frozen=True, slots=True)
 class BackendState:
-    """What became of a backend: ``slots`` of the ring that name it, ``reason`` why it is not in the ring ("" if it is)."""
+    """What became of a backend: ``slots`` of the ring name it; ``reason`` says why it is outside ("" if it is not)."""
 
     slots: int
     reason: str

@@ -182,4 +182,3 @@ def _slots(number: int, ring: Ring, words: Sequence[int]) -> list[Operation]:
     if not changed:
         return []
     return [WriteSlots(number, changed, [stable(ring.target[slot]) for slot in changed])]
-

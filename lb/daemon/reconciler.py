@@ -7,7 +7,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from lb.core.errors import UnavailableError
@@ -213,5 +212,3 @@ def _log_hops(before: object, planned: Plan) -> None:
                     log.info("backend %s/%s: next hop %s via %s", *key, mac.hex(":"), interface)
                 case Unresolved(reason):
                     log.warning("backend %s/%s: no next hop: %s", *key, reason)
-
-

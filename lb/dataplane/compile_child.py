@@ -27,7 +27,7 @@ def main() -> int:
     answer_fd = os.dup(1)
     os.dup2(2, 1)
     try:
-        from bcc import BPF, lib  # noqa: PLC0415 - the variable above must be set first
+        from bcc import BPF, lib
     except ImportError:
         print(_WRONG_BCC, file=sys.stderr)
         return 1

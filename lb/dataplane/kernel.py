@@ -103,7 +103,7 @@ class KernelDataPlane:
     def epochs(self) -> Sequence[int]:
         """Epochs of all backend indices, as the data plane sees them."""
         with self._maps["backends"].view as raw, raw.cast("I") as words:
-            return words[:: _EPOCH_WORDS].tolist()
+            return words[::_EPOCH_WORDS].tolist()
 
     def slots(self, ring: int) -> Sequence[int]:
         """Slot words of a ring; zeros when it was never written."""

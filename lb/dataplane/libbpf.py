@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of libbpf 1.x that the data plane needs, through ctypes. Every failure is an ``OSError`` that says what failed."""
+"""The part of libbpf 1.x that the data plane needs, through ctypes. Failures are ``OSError``s that say what failed."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class LinkInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class TestRun:
+class ProgRun:
     """Result of a test run: XDP action, the packet after it, and nanoseconds per repetition."""
 
     action: int
@@ -293,9 +293,9 @@ def xdp_attach_mode(ifindex: int) -> int:
     return int(opts.attach_mode)
 
 
-def test_run(
+def prog_run(
     prog_fd: int, data: bytes, *, ifindex: int = 1, queue: int = 0, repeat: int = 1, flags: int = 0, batch: int = 0
-) -> TestRun:
+) -> ProgRun:
     """BPF_PROG_TEST_RUN of one packet that arrives on ``ifindex`` (of the caller's network namespace)."""
     room = 0 if flags else len(data) + 256
     out = ctypes.create_string_buffer(max(room, 1))
@@ -314,7 +314,7 @@ def test_run(
     if room:
         opts.data_out, opts.data_size_out = ctypes.addressof(out), room
     _checked(library().bpf_prog_test_run_opts(prog_fd, ctypes.byref(opts)), "run program")
-    return TestRun(opts.retval, out.raw[: opts.data_size_out] if room else b"", opts.duration)
+    return ProgRun(opts.retval, out.raw[: opts.data_size_out] if room else b"", opts.duration)
 
 
 def possible_cpus() -> int:

@@ -92,7 +92,7 @@ class DirLock:
         except BlockingIOError:
             os.close(self._fd)
             raise UnavailableError(
-                f"another lbd owns {bpf_dir}: stop it first, or give this one its own --bpf-dir, --state-dir and --listen"
+                f"another lbd owns {bpf_dir}: stop it first, or give this one its own --bpf-dir, --state-dir, --listen"
             ) from None
 
     def release(self) -> None:

@@ -80,11 +80,11 @@ class Box:
         self.config, self.allocation, self.written = config, planned.allocation, planned.written
         return planned
 
-    def run(self, packet: bytes, interface: str = "in0") -> libbpf.TestRun:
+    def run(self, packet: bytes, interface: str = "in0") -> libbpf.ProgRun:
         """One packet through the program."""
-        return libbpf.test_run(self.program, packet, ifindex=self.ifindex[interface])
+        return libbpf.prog_run(self.program, packet, ifindex=self.ifindex[interface])
 
-    def verdict(self, packet: bytes, interface: str = "in0") -> tuple[Verdict, libbpf.TestRun]:
+    def verdict(self, packet: bytes, interface: str = "in0") -> tuple[Verdict, libbpf.ProgRun]:
         """One packet, and the one verdict whose counter it moved."""
         before = self.counts()
         result = self.run(packet, interface)

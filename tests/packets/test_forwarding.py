@@ -27,9 +27,7 @@ XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = 1, 2, 3, 4
 
 def config(*weights: int, port: int = 80) -> Config:
     """A TCP and a UDP VIP on one pool with members 10.0.0.11, 10.0.0.12, ..."""
-    members = {
-        f"b{i}": Backend(f"b{i}", ip_address(f"10.0.0.{11 + i}"), weight) for i, weight in enumerate(weights)
-    }
+    members = {f"b{i}": Backend(f"b{i}", ip_address(f"10.0.0.{11 + i}"), weight) for i, weight in enumerate(weights)}
     return Config(
         Settings(HASH_KEY),
         {"web": Pool("web", backends=members)},
@@ -79,9 +77,7 @@ def test_the_program_hashes_as_python_does(balancer: Box) -> None:
     """Plan and explain compute in Python what the program does: one bit apart, and they would lie."""
     planned = balancer.configure(config(1, 2, 3))
     ring = planned.written.pools["web"]
-    addresses = {
-        index: str(ip_address(address)) for (_, _, address), index in planned.allocation.backends.items()
-    }
+    addresses = {index: str(ip_address(address)) for (_, _, address), index in planned.allocation.backends.items()}
     keys = expand_hash_key(HASH_KEY)
     for i in range(500):
         source, sport = f"198.51.{i % 256}.{i * 7 % 256}", 1024 + i * 37

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target does its own set-up. Run as root on Debian 12.
+SHELL := /bin/bash
+PY := .venv/bin/python
+TESTBED := PYTHONPATH=netns-testbed $(PY) -m testbed
+
+.PHONY: help demo test bench lint proto testbed testbed-down setup clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install Debian packages and make .venv
+	@.ci/setup nginx-light
+
+demo: setup ## balance real HTTP and UDP traffic over three backends in network namespaces
+	@$(TESTBED) demo
+
+testbed: setup ## leave client, balancer and backends up and say what to type
+	@$(TESTBED) up
+
+testbed-down: setup ## remove the testbed
+	@$(TESTBED) down
+
+test: setup ## all tests, with real packets on the real kernel
+	@$(PY) -m pytest
+
+lint: setup ## ruff, mypy --strict, layers, compiler warnings, generated code
+	@.ci/lint
+
+proto: setup ## generate lb/v1 from proto/
+	@$(PY) -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. --grpc_python_out=. proto/lb/v1/*.proto
+
+clean: ## remove .venv and caches
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles every C source with warnings as errors: `python -m lb.dataplane.lint`, part of `make lint`."""
+
+from __future__ import annotations
+
+import sys
+
+from lb.dataplane.compiler import CompileError, compile_source
+from lb.dataplane.source import Source, balancer_source, join_includes, source_dir
+
+_STRICT = ("-Wextra", "-Werror", "-Wshadow")
+
+
+def main() -> int:
+    sources = {"balancer": balancer_source(bytes(16))}
+    decap = source_dir() / "decap.c"
+    sources["decap"] = Source(join_includes(decap), {"DECAP_ADDRESS": "1U"})
+    for function, source in sources.items():
+        try:
+            compile_source(source, [function], [], cflags=_STRICT)
+        except CompileError as error:
+            print(error.message, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
