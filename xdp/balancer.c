@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* balancer.c - the XDP load balancer: parse -> VIP lookup -> steer -> encapsulate -> transmit.
+/* balancer.c - the XDP load balancer: parse -> (ICMP) -> VIP lookup -> guards -> steer -> size check -> encapsulate.
  *
  * A packet that is not for a VIP is passed to the kernel untouched, whatever it looks like. See README.md.
  */
@@ -7,6 +7,7 @@
 #include <uapi/linux/if_ether.h>
 #include <uapi/linux/in.h>
 #include <uapi/linux/ip.h>
+#include <uapi/linux/ipv6.h>
 
 #include "types.h"
 #include "verdicts.h"
@@ -15,7 +16,9 @@
 #include "hash.h"
 #include "vip.h"
 #include "steer.h"
+#include "fragment.h"
 #include "encap.h"
+#include "icmp.h"
 
 static __always_inline void count(struct counter *counter, __u32 bytes)
 {
@@ -23,58 +26,174 @@ static __always_inline void count(struct counter *counter, __u32 bytes)
 	counter->bytes += bytes;
 }
 
-/* All stages for one packet; stores the egress interface of a forwarded one. */
-static __always_inline enum verdict balance(struct xdp_md *ctx, struct packet *pkt, __u32 *ifindex)
+/* Flag combinations that no TCP sends: none of the four, SYN with FIN or RST, FIN without ACK. One bit for each of
+ * the 16 combinations of FIN, SYN, RST, ACK.
+ */
+#define BOGUS_TCP_FLAGS 0xc8ebU
+
+/* What is for a VIP and yet must not go to a backend. Returns CONTINUE for a good packet. */
+static __always_inline enum verdict guard(const struct packet *pkt)
+{
+	__u32 differs = pkt->src[3] ^ pkt->vip.addr[3];
+
+	if (pkt->v6)
+		differs |= (pkt->src[0] ^ pkt->vip.addr[0]) | (pkt->src[1] ^ pkt->vip.addr[1]) |
+			   (pkt->src[2] ^ pkt->vip.addr[2]);
+	if (unlikely(!differs))
+		return DROP_LAND;
+	if (pkt->vip.proto == IPPROTO_TCP && pkt->kind == KIND_FLOW) {
+		__u32 flags = (pkt->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) | (pkt->tcp_flags & TCP_ACK) >> 1;
+
+		if (unlikely(BOGUS_TCP_FLAGS >> flags & 1))
+			return DROP_TCP_FLAGS;
+	}
+	return CONTINUE;
+}
+
+/* Where a packet goes: what steering and fragment records decide, and what forwarding carries out. */
+struct decision {
+	__u32 vip;		/* VIP index */
+	__u32 backend;		/* backend index; 0 = none */
+	__u32 hash;
+	__u32 ifindex;		/* egress; set once the packet is wrapped */
+};
+
+static __always_inline void count_received(__u32 vip_index, const struct packet *pkt)
+{
+	struct vip_counter *counter = vip_counters.lookup(&vip_index);
+
+	if (counter)
+		count(&counter->received, pkt->frame_bytes);
+}
+
+/* A fragment without ports, for an address that has VIPs: CONTINUE when it follows a first one. */
+static __always_inline enum verdict follow_fragment(const struct packet *pkt, struct decision *to)
+{
+	struct fragment *first = fragment_find(pkt);
+
+	if (!first)
+		return DROP_FRAGMENT;
+	to->vip = first->vip;
+	to->backend = first->backend;
+	to->hash = first->hash;
+	count_received(to->vip, pkt);
+	return pkt->ttl <= 1 ? DROP_TTL_EXCEEDED : CONTINUE;
+}
+
+/* A packet that has no ports of its own, other than ICMP and later fragments, which are looked at further. */
+static __always_inline enum verdict judge_special(const struct packet *pkt, void *table)
+{
+	struct vip_key key = pkt->vip;
+
+	if (pkt->kind == KIND_OTHER || !vip_has_address(table, &key))
+		return pkt->kind == KIND_BROKEN ? PASS_MALFORMED : PASS_NOT_VIP;
+	if (pkt->kind == KIND_BROKEN)
+		return DROP_MALFORMED;
+	return pkt->kind == KIND_DEEP ? DROP_HEADERS : CONTINUE;
+}
+
+/* A packet that names a flow: its own, or the one that an ICMP error is about. */
+static __always_inline enum verdict steer_flow(struct xdp_md *ctx, struct packet *pkt, void *table, struct decision *to)
+{
+	struct vip *vip = vip_lookup(table, &pkt->vip);
+
+	if (!vip)
+		return pkt->kind == KIND_ICMP ? PASS_ICMP : PASS_NOT_VIP;
+	to->vip = vip->index;
+	count_received(to->vip, pkt);
+
+	enum verdict verdict = guard(pkt);
+
+	if (unlikely(verdict != CONTINUE))
+		return verdict;
+	if (unlikely(pkt->ttl <= 1))
+		return icmp_ttl_exceeded(ctx, pkt);
+
+	enum steering steering = STEER_PACKET;
+
+	if (unlikely(pkt->kind == KIND_ICMP))
+		steering = STEER_READ_ONLY;
+	else if (pkt->vip.proto == IPPROTO_TCP && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		steering = STEER_SYN;
+	to->hash = flow_hash(pkt, vip->flags);
+	to->backend = steer(pkt, vip, to->hash, steering);
+	if (unlikely(pkt->first_fragment && to->backend))
+		fragment_record(pkt, vip, to->backend, to->hash);
+	return CONTINUE;
+}
+
+/* Sends the packet where it was decided. */
+static __always_inline enum verdict forward(struct xdp_md *ctx, const struct packet *pkt, struct decision *to)
+{
+	struct backend *backend = backends.lookup(&to->backend);
+	struct vip_counter *vip_counter = vip_counters.lookup(&to->vip);
+
+	if (unlikely(!to->backend || !backend || !vip_counter))
+		return DROP_NO_BACKEND;
+
+	__u32 room_bytes = backend->mtu_bytes - outer_bytes_for(backend);
+
+	if (unlikely(pkt->total_bytes > room_bytes)) {
+		vip_counter->too_big++;
+		return icmp_too_big(ctx, pkt, room_bytes);
+	}
+
+	enum verdict verdict = encapsulate(ctx, pkt, backend, to->hash);
+
+	if (unlikely(verdict != FORWARDED))
+		return verdict;
+
+	struct counter *backend_counter = backend_counters.lookup(&to->backend);
+
+	count(&vip_counter->forwarded, pkt->frame_bytes);
+	if (backend_counter)
+		count(backend_counter, pkt->frame_bytes);
+	to->ifindex = backend->ifindex;
+	if (unlikely(pkt->kind != KIND_FLOW))
+		return pkt->kind == KIND_ICMP ? FORWARDED_ICMP_ERROR : FORWARDED_FRAGMENT;
+	return FORWARDED;
+}
+
+static __always_inline enum verdict balance(struct xdp_md *ctx, struct packet *pkt, struct decision *to)
 {
 	enum verdict verdict = parse(ctx, pkt);
 
-	if (verdict != CONTINUE)
+	if (unlikely(verdict != CONTINUE))
 		return verdict;
 
-	struct vip *vip = vip_lookup(&pkt->vip);
+	void *table = vip_table_now();
 
-	if (!vip)
+	if (!table)
 		return PASS_NOT_VIP;
-
-	__u32 vip_index = vip->index;
-	struct vip_counter *vip_counter = vip_counters.lookup(&vip_index);
-
-	if (vip_counter)
-		count(&vip_counter->received, pkt->frame_bytes);
-
-	__u32 hash = flow_hash(pkt);
-	__u32 index = steer(vip, hash);
-	struct backend *backend = backends.lookup(&index);
-
-	if (!index || !backend)
-		return DROP_NO_BACKEND;
-
-	verdict = encap_ipv4(ctx, pkt, backend, hash);
-	if (verdict != FORWARDED)
-		return verdict;
-
-	struct counter *backend_counter = backend_counters.lookup(&index);
-
-	if (vip_counter)
-		count(&vip_counter->forwarded, pkt->frame_bytes);
-	if (backend_counter)
-		count(backend_counter, pkt->frame_bytes);
-	*ifindex = backend->ifindex;
-	return FORWARDED;
+	if (unlikely(pkt->kind != KIND_FLOW)) {
+		verdict = judge_special(pkt, table);
+		if (verdict == CONTINUE && pkt->kind == KIND_ICMP)
+			verdict = icmp_receive(ctx, pkt);
+		if (verdict != CONTINUE)
+			return verdict;
+	}
+	if (unlikely(pkt->kind == KIND_LATER_FRAGMENT))
+		verdict = follow_fragment(pkt, to);
+	else
+		verdict = steer_flow(ctx, pkt, table, to);
+	return unlikely(verdict != CONTINUE) ? verdict : forward(ctx, pkt, to);
 }
 
 int balancer(struct xdp_md *ctx)
 {
 	struct packet pkt = {};
-	__u32 ifindex = 0;
-	__u32 verdict = balance(ctx, &pkt, &ifindex);
+	struct decision to = {};
+	__u32 verdict = balance(ctx, &pkt, &to);
 	struct counter *counter = verdict_counters.lookup(&verdict);
 
 	if (counter)
 		count(counter, pkt.frame_bytes);
-	if (verdict != FORWARDED)
-		return verdict_action(verdict);
-	if (ifindex == ctx->ingress_ifindex)
+	if (verdict >= FIRST_DROP)
+		return XDP_DROP;
+	if (verdict >= FIRST_PASS)
+		return XDP_PASS;
+	/* Answers have no egress interface: they go back where the packet came from. */
+	if (!to.ifindex || to.ifindex == ctx->ingress_ifindex)
 		return XDP_TX;
-	return egress.redirect_map(ifindex, 0);
+	return egress.redirect_map(to.ifindex, 0);
 }

@@ -15,21 +15,29 @@ static __always_inline __u64 mix(__u64 h)
 	return h;
 }
 
-/* Hash of the 5-tuple, 32 bits. HASH_KEY_* are secret and random, which makes the sum strongly universal: whoever does
- * not know the key cannot aim flows at one slot. The protocol is left out: TCP and UDP have rings of their own.
+/* Hash of the parts of a flow that the VIP's policy names, 32 bits. HASH_KEY_* are secret and random, which makes the
+ * sum strongly universal: whoever does not know the key cannot aim flows at one slot. The protocol is left out: TCP
+ * and UDP have rings of their own.
  * Source: Lemire and Kaser, "Strongly universal string hashing is fast", 2014.
  */
-static __always_inline __u32 flow_hash(const struct packet *pkt)
+static __always_inline __u32 flow_hash(const struct packet *pkt, __u16 flags)
 {
+	__u32 policy = flags & VIP_HASH_MASK;
+	__be32 ports = pkt->ports;
 	__u64 h = HASH_KEY_0;
 
-	h += pkt->src[3] * HASH_KEY_1;
+	if (unlikely(policy))
+		ports = policy == VIP_HASH_SOURCE ? 0 : ports & DESTINATION_PORT;
 	h += pkt->vip.addr[3] * HASH_KEY_2;
-	h += pkt->ports * HASH_KEY_3;
-	if (pkt->vip.addr[2] != bpf_htonl(0xffff)) {
-		h += pkt->src[0] * HASH_KEY_4;
-		h += pkt->src[1] * HASH_KEY_5;
-		h += pkt->src[2] * HASH_KEY_6;
+	h += ports * HASH_KEY_3;
+	if (likely(policy != VIP_HASH_PORT))
+		h += pkt->src[3] * HASH_KEY_1;
+	if (pkt->v6) {
+		if (likely(policy != VIP_HASH_PORT)) {
+			h += pkt->src[0] * HASH_KEY_4;
+			h += pkt->src[1] * HASH_KEY_5;
+			h += pkt->src[2] * HASH_KEY_6;
+		}
 		h += pkt->vip.addr[0] * HASH_KEY_7;
 		h += pkt->vip.addr[1] * HASH_KEY_8;
 		h += pkt->vip.addr[2] * HASH_KEY_9;

@@ -14,10 +14,19 @@ BPF_ARRAY_OF_MAPS(vips, "vip_table", 2);
 
 BPF_F_TABLE("array", __u32, struct slot_pair, ring, 1, 0);
 BPF_ARRAY_OF_MAPS(rings, "ring", 1);
+BPF_TABLE("array", __u32, struct ring_info, ring_infos, 1);
 
 BPF_TABLE("array", __u32, struct backend, backends, 1);
 /* bcc knows no other devmap; the real one is a BPF_MAP_TYPE_DEVMAP_HASH, keyed by interface index. */
 BPF_DEVMAP(egress, 1);
+
+/* Never LRU: it has to refuse rather than evict a flow that is alive. */
+BPF_TABLE("hash", struct flow_key, struct flow, flows, 1);
+BPF_TABLE("array", __u32, struct budget, budgets, 1);
+BPF_TABLE("percpu_array", __u32, struct flow_counter, flow_counters, 1);
+
+BPF_TABLE("lru_hash", struct fragment_key, struct fragment, fragments, 1);
+BPF_TABLE("percpu_array", __u32, struct icmp_bucket, icmp_buckets, 1);
 
 BPF_TABLE("percpu_array", __u32, struct counter, verdict_counters, 1);
 BPF_TABLE("percpu_array", __u32, struct vip_counter, vip_counters, 1);

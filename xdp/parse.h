@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* parse.h - frame -> struct packet.
  *
- * Never writes to the packet. Returns CONTINUE with all fields set, or the verdict of a packet that is not ours.
+ * Never writes to the frame. parse() says what kind of packet it is; only a packet too short to have a destination
+ * gets its verdict here, because whether a broken packet is ours to drop depends on the address it is for.
  */
 #ifndef LB_PARSE_H
 #define LB_PARSE_H
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define bpf_htons(x) ((__be16)__builtin_bswap16(x))
 #define bpf_ntohs(x) __builtin_bswap16(x)
@@ -13,64 +17,229 @@
 #define IP_DF 0x4000
 #define IP_MF 0x2000
 #define IP_OFFSET_MASK 0x1fff
+#define IPV6_OFFSET_MASK 0xfff8
+#define IPV6_MF 0x0001
+#define MAX_VLAN_TAGS 2
+#define MAX_EXTENSION_HEADERS 6
+
+#define V4_MAPPED bpf_htonl(0xffff)
+
+/* The half of struct packet's ports that holds the destination port. */
+#define DESTINATION_PORT 0xffff0000U
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+enum kind {
+	KIND_FLOW,		/* TCP or UDP, whole or first fragment: ports are set */
+	KIND_LATER_FRAGMENT,	/* no ports: id is set */
+	KIND_ICMP,		/* ICMP over IPv4, ICMPv6 over IPv6; l4 is set */
+	KIND_OTHER,		/* another protocol: never ours */
+	KIND_BROKEN,		/* lengths contradict each other, or headers are cut short */
+	KIND_DEEP,		/* more IPv6 extension headers than we walk */
+};
 
 struct packet {
 	struct vip_key vip;	/* destination: what the VIP lookup takes */
 	__be32 src[4];
 	__be32 ports;		/* source and destination port, as they stand in the header */
+	__be32 id;		/* IPv4 identification, or that of IPv6's fragment header */
 	__u32  frame_bytes;
-	__u16  total_bytes;	/* of the IP packet, without the frame's padding */
-	__be16 id;		/* IPv4 identification */
-	__be16 frag_off;	/* IPv4: DF as it stood */
-	__u8   tos;
+	__u32  total_bytes;	/* of the IP packet, without the frame's padding */
+	__u16  tag_bytes;	/* of VLAN tags between the addresses and the type: 0, 4 or 8 */
+	__u16  l4;		/* offset of the transport header from the IP header */
+	__be16 frag_off;	/* IPv4: as it stands */
+	__u8   kind;
+	__u8   v6;
+	__u8   first_fragment;
+	__u8   tos;		/* traffic class */
+	__u8   ttl;
+	__u8   tcp_flags;
 };
 
-/* IPv4 with TCP or UDP. */
+/* Length of the Ethernet header with its tags. */
+static __always_inline __u32 l2_bytes(const struct packet *pkt)
+{
+	return sizeof(struct ethhdr) + pkt->tag_bytes;
+}
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 proto;
+};
+
+struct extension_header {
+	__u8 next;
+	__u8 length;		/* in 8-byte units, not counting the first */
+	__be16 offset;		/* fragment header: offset and "more" */
+	__be32 id;		/* fragment header: identification */
+};
+
+/* Ports, and the flags of TCP, of a packet that has its transport header at l3 + pkt->l4. */
+static __always_inline void parse_ports(void *l3, void *end, struct packet *pkt)
+{
+	__be32 *ports = l3 + pkt->l4;
+
+	pkt->kind = KIND_BROKEN;
+	if (unlikely((void *)(ports + 1) > end || pkt->l4 + sizeof(*ports) > pkt->total_bytes))
+		return;
+	pkt->ports = *ports;
+	pkt->vip.port = *ports >> 16;
+	if (pkt->vip.proto == IPPROTO_TCP) {
+		__u8 *flags = (void *)ports + 13;
+
+		/* A first fragment so short that its flags lie in the second is an evasion (RFC 1858). */
+		if (unlikely((void *)(flags + 1) > end || pkt->l4 + 14U > pkt->total_bytes))
+			return;
+		pkt->tcp_flags = *flags;
+	}
+	pkt->kind = KIND_FLOW;
+}
+
 static __always_inline enum verdict parse_ipv4(void *l3, void *end, struct packet *pkt)
 {
 	struct iphdr *ip = l3;
 
-	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
-		return PASS_MALFORMED;
-	if (ip->frag_off & bpf_htons(IP_MF | IP_OFFSET_MASK))
-		return PASS_FRAGMENT;
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
-		return PASS_PROTOCOL;
-
-	pkt->total_bytes = bpf_ntohs(ip->tot_len);
-	if (l3 + pkt->total_bytes > end)
+	if (unlikely((void *)(ip + 1) > end || ip->version != 4))
 		return PASS_MALFORMED;
 
-	/* Both protocols begin with the two ports. */
-	__be32 *ports = l3 + ip->ihl * 4;
-
-	if ((void *)(ports + 1) > end || pkt->total_bytes < ip->ihl * 4 + sizeof(*ports))
-		return PASS_MALFORMED;
-
-	pkt->vip.addr[2] = bpf_htonl(0xffff);
-	pkt->vip.addr[3] = ip->daddr;
-	pkt->vip.port = *ports >> 16;
-	pkt->vip.proto = ip->protocol;
-	pkt->src[2] = bpf_htonl(0xffff);
+	pkt->src[2] = V4_MAPPED;
 	pkt->src[3] = ip->saddr;
-	pkt->ports = *ports;
+	pkt->vip.addr[2] = V4_MAPPED;
+	pkt->vip.addr[3] = ip->daddr;
+	pkt->vip.proto = ip->protocol;
 	pkt->id = ip->id;
 	pkt->frag_off = ip->frag_off;
 	pkt->tos = ip->tos;
+	pkt->ttl = ip->ttl;
+	pkt->total_bytes = bpf_ntohs(ip->tot_len);
+	pkt->l4 = ip->ihl * 4;
+
+	if (unlikely(pkt->l4 < sizeof(*ip) || pkt->total_bytes < pkt->l4 ||
+		     pkt->total_bytes + l2_bytes(pkt) > pkt->frame_bytes)) {
+		pkt->kind = KIND_BROKEN;
+	} else if (unlikely(ip->frag_off & bpf_htons(IP_OFFSET_MASK))) {
+		pkt->kind = KIND_LATER_FRAGMENT;
+	} else if (likely(ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP)) {
+		pkt->first_fragment = !!(ip->frag_off & bpf_htons(IP_MF));
+		parse_ports(l3, end, pkt);
+	} else if (ip->protocol == IPPROTO_ICMP && !(ip->frag_off & bpf_htons(IP_MF))) {
+		pkt->kind = KIND_ICMP;
+	} else {
+		pkt->kind = KIND_OTHER;
+	}
 	return CONTINUE;
 }
 
+/* Steps over extension headers from pkt->l4 on, with `next` the type of the first.
+ * Returns the type of the first header that is none; sets pkt->l4 to it and pkt->kind to what stopped the walk,
+ * KIND_FLOW when nothing did.
+ */
+static __always_inline __u8 walk_extensions(void *l3, void *end, struct packet *pkt, __u8 next)
+{
+	pkt->kind = KIND_FLOW;
+#pragma unroll
+	for (int i = 0; i <= MAX_EXTENSION_HEADERS; i++) {
+		struct extension_header *header = l3 + pkt->l4;
+
+		if (likely(next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+			   next != IPPROTO_FRAGMENT))
+			return next;
+		if (i == MAX_EXTENSION_HEADERS)
+			break;
+		if ((void *)(header + 1) > end || pkt->l4 + sizeof(*header) > pkt->total_bytes) {
+			pkt->kind = KIND_BROKEN;
+			return next;
+		}
+		if (next == IPPROTO_FRAGMENT) {
+			pkt->id = header->id;
+			pkt->l4 += sizeof(*header);
+			next = header->next;
+			if (header->offset & bpf_htons(IPV6_OFFSET_MASK)) {
+				pkt->kind = KIND_LATER_FRAGMENT;
+				return next;
+			}
+			/* With "more" clear as well it is an atomic fragment: whole (RFC 6946). */
+			pkt->first_fragment |= !!(header->offset & bpf_htons(IPV6_MF));
+		} else {
+			pkt->l4 += (header->length + 1) * 8;
+			next = header->next;
+		}
+	}
+	pkt->kind = KIND_DEEP;
+	return next;
+}
+
+static __always_inline enum verdict parse_ipv6(void *l3, void *end, struct packet *pkt)
+{
+	struct ipv6hdr *ip = l3;
+
+	if (unlikely((void *)(ip + 1) > end || ip->version != 6))
+		return PASS_MALFORMED;
+
+	__builtin_memcpy(pkt->src, &ip->saddr, sizeof(pkt->src));
+	__builtin_memcpy(pkt->vip.addr, &ip->daddr, sizeof(pkt->vip.addr));
+	pkt->v6 = 1;
+	pkt->tos = ip->priority << 4 | ip->flow_lbl[0] >> 4;
+	pkt->ttl = ip->hop_limit;
+	pkt->total_bytes = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	pkt->l4 = sizeof(*ip);
+
+	if (unlikely(pkt->total_bytes + l2_bytes(pkt) > pkt->frame_bytes)) {
+		pkt->kind = KIND_BROKEN;
+		return CONTINUE;
+	}
+
+	__u8 proto = walk_extensions(l3, end, pkt, ip->nexthdr);
+
+	if (unlikely(pkt->kind != KIND_FLOW))
+		return CONTINUE;
+	pkt->vip.proto = proto;
+	if (likely(proto == IPPROTO_TCP || proto == IPPROTO_UDP))
+		parse_ports(l3, end, pkt);
+	else if (proto == IPPROTO_ICMPV6 && !pkt->first_fragment)
+		pkt->kind = KIND_ICMP;
+	else
+		pkt->kind = KIND_OTHER;
+	return CONTINUE;
+}
+
+/* Returns CONTINUE with pkt->kind set, or the verdict of a packet without a destination address. */
 static __always_inline enum verdict parse(struct xdp_md *ctx, struct packet *pkt)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = data;
 
+#ifdef MULTI_BUFFER
+	pkt->frame_bytes = bpf_xdp_get_buff_len(ctx);
+#else
 	pkt->frame_bytes = end - data;
-	if ((void *)(eth + 1) > end)
-		return PASS_MALFORMED;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return parse_ipv4(eth + 1, end, pkt);
+#endif
+	if (unlikely((void *)(eth + 1) > end))
+		return PASS_NOT_IP;
+
+	__be16 proto = eth->h_proto;
+	void *l3 = eth + 1;
+
+#pragma unroll
+	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
+		struct vlan_tag *tag = l3;
+
+		if (likely(proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD)))
+			break;
+		if ((void *)(tag + 1) > end)
+			return PASS_NOT_IP;
+		proto = tag->proto;
+		l3 = tag + 1;
+		pkt->tag_bytes += sizeof(*tag);
+	}
+	if (likely(proto == bpf_htons(ETH_P_IP)))
+		return parse_ipv4(l3, end, pkt);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(l3, end, pkt);
 	return PASS_NOT_IP;
 }
 

@@ -33,10 +33,8 @@ static __always_inline struct vip *vip_find(void *table, const struct vip_key *k
 	return differs ? NULL : vip;
 }
 
-/* Exact (address, port, protocol) first, then the any-port entry.
- * Returns NULL when the packet is not ours: the caller passes it untouched. Clobbers key->port.
- */
-static __always_inline struct vip *vip_lookup(struct vip_key *key)
+/* The VIP table in force; NULL never happens. */
+static __always_inline void *vip_table_now(void)
 {
 	__u32 zero = 0;
 	struct control *now = control.lookup(&zero);
@@ -45,18 +43,34 @@ static __always_inline struct vip *vip_lookup(struct vip_key *key)
 		return NULL;
 
 	__u32 which = now->vip_table;
-	void *table = vips.lookup(&which);
 
-	if (!table)
-		return NULL;
+	return vips.lookup(&which);
+}
 
+/* Exact (address, port, protocol) first, then the any-port entry.
+ * Returns NULL when the packet is not ours: the caller passes it untouched. Clobbers key->port.
+ */
+static __always_inline struct vip *vip_lookup(void *table, struct vip_key *key)
+{
 	struct vip *vip = vip_find(table, key);
 
-	if (!vip) {
+	if (unlikely(!vip)) {
 		key->port = 0;
 		vip = vip_find(table, key);
 	}
 	return vip;
+}
+
+/* Whether any VIP has this address, whatever port and protocol. Clobbers key->port and key->proto. */
+static __always_inline int vip_has_address(void *table, struct vip_key *key)
+{
+	key->port = 0;
+	key->proto = 0;
+
+	struct vip *vip = vip_find(table, key);
+
+	/* An empty place compares equal to the unspecified address. */
+	return vip && vip->flags & VIP_ADDRESS;
 }
 
 #endif

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from lb.core.limits import VIP_SLOTS_LOG2
-from lb.core.model import RING_SIZE, Address
+from lb.core.model import RING_SIZE, Address, HashPolicy
 
 MASK64 = (1 << 64) - 1
 HASH_KEY_WORDS = 10
@@ -52,10 +52,19 @@ def expand_hash_key(key: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(stream[i : i + 8], "little") | 1 for i in range(0, 8 * HASH_KEY_WORDS, 8))
 
 
-def flow_hash(keys: Sequence[int], source: Address, destination: Address, sport: int, dport: int) -> int:
-    """32-bit hash of a flow; ``keys`` from ``expand_hash_key``."""
-    src = memory_words(v4_mapped(source))
+def flow_hash(
+    keys: Sequence[int],
+    source: Address,
+    destination: Address,
+    sport: int,
+    dport: int,
+    policy: HashPolicy = HashPolicy.FIVE_TUPLE,
+) -> int:
+    """32-bit hash of the parts of a flow that ``policy`` names; ``keys`` from ``expand_hash_key``."""
+    src = [0] * 4 if policy is HashPolicy.DESTINATION_PORT else memory_words(v4_mapped(source))
     dst = memory_words(v4_mapped(destination))
+    sport = sport if policy is HashPolicy.FIVE_TUPLE else 0
+    dport = 0 if policy is HashPolicy.SOURCE else dport
     ports = memory_words(sport.to_bytes(2, "big") + dport.to_bytes(2, "big"))[0]
     h = keys[0] + src[3] * keys[1] + dst[3] * keys[2] + ports * keys[3]
     if isinstance(destination, IPv6Address):

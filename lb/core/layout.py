@@ -18,10 +18,37 @@ VIP = struct.Struct("=16s2sBxIHHI")
 BACKEND = struct.Struct("=II6s6s16s16s4sHH4x")
 """epoch, ifindex, mac, source mac, addr, source, source_mask, mtu_bytes, csum."""
 
-COUNTER = struct.Struct("=QQ")
-VIP_COUNTER = struct.Struct("=QQQQ")
-CONTROL = struct.Struct("=I4x")
+RING_INFO = struct.Struct("=III4x")
+"""settle_seconds, refused_at, refusals."""
+
+FLOW_KEY = struct.Struct("=16sII")
+"""src, ports (as they lie in memory), VIP index."""
+
+FLOW = struct.Struct("=IHBxIII4x")
+"""epoch, backend, life (together the word ``who``), seen, slot, ring."""
+
+BUDGET = struct.Struct("=qq")
+"""syn, old."""
+
+FLOW_COUNTER = struct.Struct("=QQQQ")
+"""inserted_syn, inserted_old, refused_syn, refused_old."""
+
+FRAGMENT_KEY_SIZE = 40
+FRAGMENT_SIZE = 24
+ICMP_BUCKET_SIZE = 16
 SLOT_PAIR_SIZE = 8
+
+COUNTER = struct.Struct("=QQ")
+"""packets, bytes."""
+
+VIP_COUNTER = struct.Struct("=QQQQQ8x")
+"""received packets and bytes, forwarded packets and bytes, too_big."""
+
+CONTROL = struct.Struct("=I4x")
+"""vip_table."""
+
+VIP_ADDRESS = 4
+"""Flag of the entry that marks an address as one that has VIPs."""
 
 TRACKED = 0xFFFF
 """``base`` of a slot whose untracked flows may be anywhere."""

@@ -4,6 +4,12 @@
 VIP_SLOTS_LOG2 = 14
 """Places of the VIP table, as a power of two."""
 
+FLOW_ENTRIES = 1_048_576
+"""Flows of moving slots that can be tracked: about 8,000 short connections a second there."""
+
+FRAGMENT_ENTRIES = 16_384
+"""Fragmented datagrams on their way at a time; the least recently used give way."""
+
 MAX_VIPS = 4_096
 """A quarter of the VIP table, so that a displacement is found quickly."""
 

@@ -26,6 +26,15 @@ class Protocol(enum.IntEnum):
     UDP = 17
 
 
+class HashPolicy(enum.IntEnum):
+    """Which parts of a flow decide its slot; the numbers are the data plane's flags."""
+
+    FIVE_TUPLE = 0
+    SOURCE = 1
+    SOURCE_AND_DESTINATION_PORT = 2
+    DESTINATION_PORT = 3
+
+
 class AdminState(enum.Enum):
     """What the operator wants of a backend."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lb.core.allocation import Allocation, allocate
 from lb.core.hashing import v4_mapped
-from lb.core.layout import BackendEntry, stable
+from lb.core.layout import VIP_ADDRESS, BackendEntry, stable
 from lb.core.maglev import Member, build_ring
 from lb.core.model import (
     RING_SIZE,
@@ -122,13 +122,19 @@ def plan(
         if written.rings.get(number) != rings[number]:
             operations += _slots(number, pools[name], read_slots(number))
 
-    vips = tuple(
-        VipEntry(v.address, v.port, v.protocol, numbers.rings[v.pool, v.protocol], numbers.vips[v.name])
-        for v in config.vips.values()
-    )
+    vips = _vip_entries(config, numbers)
     if vips != written.vips:
         operations.append(SwapVips(vips))
     return Plan(tuple(operations), numbers, Written(epochs, entries, pools, rings, vips), states)
+
+
+def _vip_entries(config: Config, numbers: Allocation) -> tuple[VipEntry, ...]:
+    vips = config.vips.values()
+    entries = [
+        VipEntry(v.address, v.port, v.protocol, numbers.rings[v.pool, v.protocol], numbers.vips[v.name]) for v in vips
+    ]
+    addresses = dict.fromkeys(vip.address for vip in vips)
+    return (*entries, *(VipEntry(address, 0, 0, 0, 0, VIP_ADDRESS) for address in addresses))
 
 
 def _index(numbers: Allocation, pool: Pool, backend: Backend) -> int:

@@ -22,7 +22,10 @@ _TRIES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class VipEntry:
-    """One VIP as the data plane sees it; ``index`` >= 1 numbers its counters, ``protocol`` is an IP protocol number."""
+    """One VIP as the data plane sees it; ``index`` >= 1 numbers its counters, ``protocol`` is an IP protocol number.
+
+    With ``VIP_ADDRESS`` in ``flags``, port and protocol 0: the entry that marks the address.
+    """
 
     address: Address
     port: int

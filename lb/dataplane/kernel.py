@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lb.core.errors import UnavailableError
-from lb.core.layout import BACKEND, CONTROL, COUNTER, VIP_COUNTER, pack_backend
+from lb.core.layout import BACKEND, pack_backend
 from lb.core.model import RING_SIZE
 from lb.core.operations import Operation, ResetCounters, SetEpoch, SwapVips, WriteBackend, WriteSlots
 from lb.core.verdicts import Verdict
@@ -165,7 +165,7 @@ class KernelDataPlane:
 
     def vip_counts(self, index: int) -> tuple[Count, Count]:
         """(received, forwarded) of a VIP index."""
-        sums = self._sum(VIP_COUNTERS, index, 4)
+        sums = self._sum(VIP_COUNTERS, index, 6)
         return Count(sums[0], sums[1]), Count(sums[2], sums[3])
 
     def backend_count(self, index: int) -> Count:
@@ -199,8 +199,3 @@ class KernelDataPlane:
 def _percpu_size(spec: MapSpec) -> int:
     # Each CPU's value is padded to 8 bytes; ours are multiples of it.
     return spec.value_size * libbpf.possible_cpus()
-
-
-assert CONTROL.size == 8
-assert COUNTER.size == 16
-assert VIP_COUNTER.size == 32

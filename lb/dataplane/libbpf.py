@@ -15,8 +15,10 @@ from lb.core.errors import UnavailableError
 PROG_TYPE_XDP = 6
 ATTACH_TYPE_XDP = 37
 
+MAP_HASH = 1
 MAP_ARRAY = 2
 MAP_PERCPU_ARRAY = 6
+MAP_LRU_HASH = 9
 MAP_ARRAY_OF_MAPS = 12
 MAP_DEVMAP_HASH = 25
 

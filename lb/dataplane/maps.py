@@ -12,8 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lb.core.errors import UnavailableError
-from lb.core.layout import BACKEND, CONTROL, COUNTER, SLOT_PAIR_SIZE, VIP, VIP_COUNTER
-from lb.core.limits import MAX_BACKENDS, MAX_RINGS, MAX_VIPS, VIP_SLOTS_LOG2
+from lb.core.layout import (
+    BACKEND,
+    BUDGET,
+    CONTROL,
+    COUNTER,
+    FLOW,
+    FLOW_COUNTER,
+    FLOW_KEY,
+    FRAGMENT_KEY_SIZE,
+    FRAGMENT_SIZE,
+    ICMP_BUCKET_SIZE,
+    RING_INFO,
+    SLOT_PAIR_SIZE,
+    VIP,
+    VIP_COUNTER,
+)
+from lb.core.limits import FLOW_ENTRIES, FRAGMENT_ENTRIES, MAX_BACKENDS, MAX_RINGS, MAX_VIPS, VIP_SLOTS_LOG2
 from lb.core.model import RING_SIZE
 from lb.core.verdicts import Verdict
 from lb.dataplane import libbpf
@@ -79,12 +94,23 @@ VIP_COUNTERS = _percpu("vip_counters", VIP_COUNTER.size, MAX_VIPS + 1)
 BACKEND_COUNTERS = _percpu("backend_counters", COUNTER.size, MAX_BACKENDS + 2)
 VERDICT_COUNTERS = _percpu("verdict_counters", COUNTER.size, VERDICT_SLOTS)
 
+FLOWS = MapSpec("flows", libbpf.MAP_HASH, FLOW_KEY.size, FLOW.size, FLOW_ENTRIES)
+BUDGETS = _array("budgets", BUDGET.size, 1)
+RING_INFOS = _array("ring_infos", RING_INFO.size, MAX_RINGS)
+FLOW_COUNTERS = _percpu("flow_counters", FLOW_COUNTER.size, 1)
+
 PERSISTENT = (
     META,
     _array("control", CONTROL.size, 1),
     _array_of("vips", VIP_TABLE, 2),
     _array_of("rings", RING, MAX_RINGS),
+    RING_INFOS,
     _array("backends", BACKEND.size, MAX_BACKENDS + 2),
+    FLOWS,
+    BUDGETS,
+    FLOW_COUNTERS,
+    MapSpec("fragments", libbpf.MAP_LRU_HASH, FRAGMENT_KEY_SIZE, FRAGMENT_SIZE, FRAGMENT_ENTRIES),
+    _percpu("icmp_buckets", ICMP_BUCKET_SIZE, 1),
     VIP_COUNTERS,
     BACKEND_COUNTERS,
     VERDICT_COUNTERS,

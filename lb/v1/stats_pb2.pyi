@@ -37,14 +37,16 @@ class Counter(_message.Message):
     def __init__(self, packets: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class VipStats(_message.Message):
-    __slots__ = ("vip", "received", "forwarded")
+    __slots__ = ("vip", "received", "forwarded", "too_big_packets")
     VIP_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    TOO_BIG_PACKETS_FIELD_NUMBER: _ClassVar[int]
     vip: str
     received: Counter
     forwarded: Counter
-    def __init__(self, vip: _Optional[str] = ..., received: _Optional[_Union[Counter, _Mapping]] = ..., forwarded: _Optional[_Union[Counter, _Mapping]] = ...) -> None: ...
+    too_big_packets: int
+    def __init__(self, vip: _Optional[str] = ..., received: _Optional[_Union[Counter, _Mapping]] = ..., forwarded: _Optional[_Union[Counter, _Mapping]] = ..., too_big_packets: _Optional[int] = ...) -> None: ...
 
 class BackendStats(_message.Message):
     __slots__ = ("backend", "forwarded")
@@ -60,22 +62,44 @@ class VerdictStats(_message.Message):
         __slots__ = ()
         VERDICT_UNSPECIFIED: _ClassVar[VerdictStats.Verdict]
         FORWARDED: _ClassVar[VerdictStats.Verdict]
+        FORWARDED_FRAGMENT: _ClassVar[VerdictStats.Verdict]
+        FORWARDED_ICMP_ERROR: _ClassVar[VerdictStats.Verdict]
+        ANSWERED_ECHO: _ClassVar[VerdictStats.Verdict]
+        ANSWERED_TTL_EXCEEDED: _ClassVar[VerdictStats.Verdict]
+        ANSWERED_TOO_BIG: _ClassVar[VerdictStats.Verdict]
         PASS_NOT_IP: _ClassVar[VerdictStats.Verdict]
         PASS_NOT_VIP: _ClassVar[VerdictStats.Verdict]
         PASS_MALFORMED: _ClassVar[VerdictStats.Verdict]
-        PASS_FRAGMENT: _ClassVar[VerdictStats.Verdict]
-        PASS_PROTOCOL: _ClassVar[VerdictStats.Verdict]
+        PASS_ICMP: _ClassVar[VerdictStats.Verdict]
         DROP_NO_BACKEND: _ClassVar[VerdictStats.Verdict]
         DROP_ENCAP_FAILED: _ClassVar[VerdictStats.Verdict]
+        DROP_MALFORMED: _ClassVar[VerdictStats.Verdict]
+        DROP_LAND: _ClassVar[VerdictStats.Verdict]
+        DROP_TCP_FLAGS: _ClassVar[VerdictStats.Verdict]
+        DROP_TTL_EXCEEDED: _ClassVar[VerdictStats.Verdict]
+        DROP_TOO_BIG: _ClassVar[VerdictStats.Verdict]
+        DROP_FRAGMENT: _ClassVar[VerdictStats.Verdict]
+        DROP_HEADERS: _ClassVar[VerdictStats.Verdict]
     VERDICT_UNSPECIFIED: VerdictStats.Verdict
     FORWARDED: VerdictStats.Verdict
+    FORWARDED_FRAGMENT: VerdictStats.Verdict
+    FORWARDED_ICMP_ERROR: VerdictStats.Verdict
+    ANSWERED_ECHO: VerdictStats.Verdict
+    ANSWERED_TTL_EXCEEDED: VerdictStats.Verdict
+    ANSWERED_TOO_BIG: VerdictStats.Verdict
     PASS_NOT_IP: VerdictStats.Verdict
     PASS_NOT_VIP: VerdictStats.Verdict
     PASS_MALFORMED: VerdictStats.Verdict
-    PASS_FRAGMENT: VerdictStats.Verdict
-    PASS_PROTOCOL: VerdictStats.Verdict
+    PASS_ICMP: VerdictStats.Verdict
     DROP_NO_BACKEND: VerdictStats.Verdict
     DROP_ENCAP_FAILED: VerdictStats.Verdict
+    DROP_MALFORMED: VerdictStats.Verdict
+    DROP_LAND: VerdictStats.Verdict
+    DROP_TCP_FLAGS: VerdictStats.Verdict
+    DROP_TTL_EXCEEDED: VerdictStats.Verdict
+    DROP_TOO_BIG: VerdictStats.Verdict
+    DROP_FRAGMENT: VerdictStats.Verdict
+    DROP_HEADERS: VerdictStats.Verdict
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
