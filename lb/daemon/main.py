@@ -15,7 +15,7 @@ import click
 
 from lb import __version__
 from lb.api.config_file import load, merge
-from lb.api.server import ApiServer
+from lb.api.server import Server
 from lb.core.errors import LbError
 from lb.core.model import Config
 from lb.daemon.reconciler import Reconciler
@@ -139,7 +139,7 @@ async def _serve(options: Options) -> None:
 
     data_plane = KernelDataPlane(options.bpf_dir, options.interfaces, options.xdp_mode)
     next_hops = NetlinkNextHops()
-    server: ApiServer | None = None
+    server: Server | None = None
     reconciler: Reconciler | None = None
     store: SqliteStore | None = None
     try:
@@ -150,7 +150,7 @@ async def _serve(options: Options) -> None:
         reconciler = Reconciler(store, data_plane, next_hops, str(options.bpf_dir))
         config = await reconciler.start(adjust)
         await asyncio.to_thread(data_plane.load, balancer_source(config.settings.hash_key))
-        server = ApiServer(reconciler, options.listen)
+        server = Server(reconciler, options.listen)
         await server.start()
         log.info("listening on %s, revision %d", options.listen, reconciler.view().revision)
         print("ready", flush=True)
