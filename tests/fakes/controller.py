@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon as the API sees it, in memory: no data plane, and every next hop is resolved unless told otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+from lb.core.model import (
+    RING_SIZE,
+    Address,
+    AdminState,
+    Backend,
+    BackendState,
+    Config,
+    Hop,
+    NextHop,
+    Pool,
+    Unresolved,
+    View,
+)
+from lb.core.validate import check_edit
+from lb.ports import Change, Counters, DaemonState, InterfaceState, XdpMode
+
+RESOLVED = NextHop(
+    "eth0", 2, 1500, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), IPv4Address("10.0.0.1")
+)
+
+
+class FakeController:
+    """Implements ``ports.Controller``; what it answers beside the configuration is in its attributes.
+
+    ``hops``: next hops that differ from ``RESOLVED``. ``failure``: raised by every method while it is set.
+    """
+
+    def __init__(self, config: Config | None = None, local_addresses: Iterable[Address] = ()) -> None:
+        self.local_addresses = frozenset(local_addresses)
+        self.hops: dict[Address, Hop] = {}
+        self.failure: Exception | None = None
+        self.reported = Counters(vips={}, backends={}, verdicts={})
+        self.daemon = DaemonState(
+            ready=True,
+            reason="",
+            started_at=1_700_000_000.5,
+            bpf_dir="/run/lb/bpf",
+            interfaces=(InterfaceState("eth0", attached=True, mode=XdpMode.NATIVE, reason=""),),
+        )
+        self._revision = 0
+        self._config = config or Config()
+        self._lock = asyncio.Lock()
+
+    def view(self) -> View:
+        self._fail()
+        return self._view(self._config, self._revision)
+
+    async def mutate(self, change: Change, *, validate_only: bool = False) -> View:
+        self._fail()
+        async with self._lock:
+            config = change(self._config)
+            check_edit(self._config, config, self.local_addresses)
+            if not validate_only:
+                self._config = config
+                self._revision += 1
+            return self._view(config, self._revision)
+
+    async def counters(self) -> Counters:
+        self._fail()
+        return self.reported
+
+    async def state(self) -> DaemonState:
+        self._fail()
+        return self.daemon
+
+    def _fail(self) -> None:
+        if self.failure:
+            raise self.failure
+
+    def _view(self, config: Config, revision: int) -> View:
+        states = {
+            (pool.name, name): self._state(pool, backend)
+            for pool in config.pools.values()
+            for name, backend in pool.backends.items()
+        }
+        return View(revision, config, states)
+
+    def _state(self, pool: Pool, backend: Backend) -> BackendState:
+        hop = self.hops.get(backend.address, RESOLVED)
+        reason = self._why_not(backend)
+        total = sum(member.weight for member in pool.backends.values() if not self._why_not(member))
+        return BackendState(0 if reason else RING_SIZE * backend.weight // total, reason, hop)
+
+    def _why_not(self, backend: Backend) -> str:
+        hop = self.hops.get(backend.address, RESOLVED)
+        if backend.admin_state is not AdminState.ENABLED:
+            return f"admin state is {backend.admin_state.value}"
+        if not backend.weight:
+            return "weight is 0"
+        return hop.reason if isinstance(hop, Unresolved) else ""
