@@ -16,7 +16,6 @@ from lb.core.model import (
     Config,
     Hop,
     NextHop,
-    Pool,
     Unresolved,
     View,
 )
@@ -77,20 +76,17 @@ class FakeController:
             raise self.failure
 
     def _view(self, config: Config, revision: int) -> View:
-        states = {
-            (pool.name, name): self._state(pool, backend)
-            for pool in config.pools.values()
-            for name, backend in pool.backends.items()
-        }
+        states: dict[tuple[str, str], BackendState] = {}
+        for pool in config.pools.values():
+            total = sum(member.weight for member in pool.backends.values() if not self._why_not(member))
+            for name, member in pool.backends.items():
+                reason = self._why_not(member)
+                slots = 0 if reason else RING_SIZE * member.weight // total
+                states[pool.name, name] = BackendState(slots, reason, self.hops.get(member.address, RESOLVED))
         return View(revision, config, states)
 
-    def _state(self, pool: Pool, backend: Backend) -> BackendState:
-        hop = self.hops.get(backend.address, RESOLVED)
-        reason = self._why_not(backend)
-        total = sum(member.weight for member in pool.backends.values() if not self._why_not(member))
-        return BackendState(0 if reason else RING_SIZE * backend.weight // total, reason, hop)
-
     def _why_not(self, backend: Backend) -> str:
+        """Why a backend is not in the ring; "" if it is."""
         hop = self.hops.get(backend.address, RESOLVED)
         if backend.admin_state is not AdminState.ENABLED:
             return f"admin state is {backend.admin_state.value}"

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The YAML configuration file: every mistake has its line, its field and its remedy, all in one go."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+import yaml
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lb.api import config_file, yaml_walk
+from lb.api.config_file import ConfigFileError, dump, load, merge, parse
+from lb.core.model import MAX_WEIGHT, AdminState, Backend, Config, Pool, Protocol, Settings, Vip
+from lb.v1 import config_pb2
+
+GOOD = """\
+settings:
+  hash_key: 0f112233445566778899001122334455
+  outer_source_ipv4: off
+pools:
+  - name: web
+    description: the shop
+    backends:
+      - {name: b1, address: 10.0.0.11, weight: 2}
+      - {name: pools/web/backends/b2, address: 10.0.0.12, admin_state: DRAINING}
+  - name: pools/dns
+vips:
+  - {name: web, address: 192.0.2.1, port: 80, protocol: TCP, pool: web}
+  - {name: vips/dns, address: 192.0.2.1, protocol: UDP, pool: pools/dns, force: true}
+"""
+B1 = Backend("b1", IPv4Address("10.0.0.11"), 2)
+B2 = Backend("b2", IPv4Address("10.0.0.12"), 1, AdminState.DRAINING)
+WEB = Vip("web", IPv4Address("192.0.2.1"), 80, Protocol.TCP, "web")
+CONFIG = Config(
+    Settings(bytes.fromhex("0f112233445566778899001122334455"), None),
+    {"web": Pool("web", "the shop", {"b1": B1, "b2": B2}), "dns": Pool("dns")},
+    {"web": WEB, "dns": Vip("dns", IPv4Address("192.0.2.1"), 0, Protocol.UDP, "dns", force=True)},
+)
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigFileError) as caught:
+        parse(text, "lb.yaml")
+    assert str(caught.value) == caught.value.message
+    assert len(caught.value.violations) == len(caught.value.message.splitlines())
+    return caught.value.message.splitlines()
+
+
+def test_a_good_file_gives_its_configuration() -> None:
+    config, changed = merge(Config(), parse(GOOD, "lb.yaml"))
+    assert config == CONFIG
+    assert changed == [
+        "settings",
+        "pools/web",
+        "pools/web/backends/b1",
+        "pools/web/backends/b2",
+        "pools/dns",
+        "vips/web",
+        "vips/dns",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing yet\n", "---\n", "pools:\nvips: []\nsettings:\n", "{}"])
+def test_an_empty_file_changes_nothing(text: str) -> None:
+    assert merge(CONFIG, parse(text, "lb.yaml")) == (CONFIG, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("vip:\n", "1:1: vip: unknown field, did you mean 'vips'?; known here: settings, pools, vips"),
+        ("pools: 3", "1:8: pools: needs a list, every item after '- ', not '3'"),
+        ("pools: {name: web}", "1:8: pools: needs a list, every item after '- ', not a mapping"),
+        ("settings: [1]", "1:11: settings: needs fields, 'name: value' each on a line, not a list"),
+        ("- pools", "1:1: file: needs fields, 'name: value' each on a line, not a list"),
+        ("pools: [web]", "1:9: pools[0]: needs fields, 'name: value' each on a line, not 'web'"),
+        ("pools: [{name: [web]}]", "1:16: pools[0].name: needs one value, not a list"),
+        ("pools: [{name: }]", "1:16: pools[0].name: has no value: give one, or remove the line"),
+        ("pools: [{name: web, name: dns}]", "1:21: pools[0].name: is there twice, first in line 1: remove one"),
+        ("pools: [{name: web, etag: x}]", "1:21: pools[0].etag: is reported by the balancer, not set: remove it"),
+        ("pools: [{name: web, vips: []}]", "1:21: pools[0].vips: is reported by the balancer, not set: remove it"),
+        (
+            "pools: [{name: web, filled_slots: 1}]",
+            "1:21: pools[0].filled_slots: is reported by the balancer, not set: remove it",
+        ),
+        ("pools: [{name: web}, {name: pools/web}]", "1:29: pools[1].name: 'web' is there twice, see pools[0]: rename"),
+        ("pools: [{}]", "1:9: pools[0].name: is required: lower-case letters"),
+        ("pools: [{name: vips/web}]", "1:16: pools[0].name: 'vips/web' is not of this form: write a resource name"),
+        ("settings: {hash_key: ab}", "1:22: settings.hash_key: needs 32 hexadecimal digits"),
+        ("settings: {outer_source_ipv4: on}", "1:31: settings.outer_source_ipv4: 'on' is not an IPv4 prefix"),
+        ("? [a]\n: 3", "1:3: a list: unknown field; known here: settings, pools, vips"),
+        ("pööls: []", "1:1: p\\xf6\\xf6ls: unknown field, did you mean 'pools'?"),
+    ],
+)
+def test_mistakes_outside_of_backends_and_vips(text: str, line: str) -> None:
+    (found,) = problems(text)
+    assert found.startswith(f"lb.yaml:{line}")
+
+
+@pytest.mark.parametrize(
+    ("field", "line"),
+    [
+        ("weight: -1", "weight: -1 is not a weight: 0 (no new flows) to 65535"),
+        ("weight: 99999999999", "weight: 99999999999 is out of range"),
+        ("weight: two", "weight: 'two' is not a whole number: write decimal digits, without quotes"),
+        ("weight: '2'", "weight: '2' is not a whole number: write decimal digits, without quotes"),
+        ("weight: 0x10", "weight: '0x10' is not a whole number"),
+        ("weight: 010", "weight: '010' is not a whole number"),
+        ("weight: 1.5", "weight: '1.5' is not a whole number"),
+        ("weight:", "weight: has no value: give one, or remove the line"),
+        (
+            "admin_state: enabled",
+            "admin_state: 'enabled' is not known, did you mean 'ENABLED'?; choose one of ENABLED,",
+        ),
+        ("admin_state: 1", "admin_state: '1' is not known; choose one of ENABLED, DRAINING, DISABLED"),
+        ("admin_state: ADMIN_STATE_UNSPECIFIED", "admin_state: 'ADMIN_STATE_UNSPECIFIED' is not known"),
+        ("adminState: ENABLED", "adminState: unknown field, did you mean 'admin_state'?; known here: name, address,"),
+        ("wieght: 2", "wieght: unknown field, did you mean 'weight'?; known here: name, address, weight, admin_state"),
+        ("status: {in_ring: true}", "status: is reported by the balancer, not set: remove it"),
+    ],
+)
+def test_mistakes_in_a_backend(field: str, line: str) -> None:
+    text = f"pools:\n  - name: web\n    backends:\n      - name: b1\n        address: 10.0.0.11\n        {field}\n"
+    (found,) = problems(text)
+    where, _, message = found.partition(" pools[0].backends[0].")
+    assert message.startswith(line)
+    assert where.startswith("lb.yaml:6:")
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ("address: 10.0.0.11:8080", "address: '10.0.0.11:8080' is not an address: direct server return cannot change"),
+        ("adress: 10.0.0.11", "adress: unknown field, did you mean 'address'?"),
+        ("weight: 3", "address: is required"),
+        ("address: 10.0.0.12", "address: 10.0.0.12 is backend 'b2' already: remove one"),
+        ("address: 10.0.0.13, name: b2", "name: is there twice"),
+    ],
+)
+def test_mistakes_with_addresses_of_backends(fields: str, line: str) -> None:
+    text = "pools: [{name: web, backends: [{name: b2, address: 10.0.0.12}, {name: b1, %s}]}]" % fields  # noqa: UP031
+    (found,) = problems(text)
+    assert found.partition(" pools[0].backends[1].")[2].startswith(line)
+
+
+def test_members_are_named_once_and_in_their_pool() -> None:
+    text = "pools: [{name: web, backends: [{name: %s, address: 10.0.0.11}, {name: b2, address: 10.0.0.12}]}]"
+    (found,) = problems(text % "b2")
+    assert "pools[0].backends[1].name: 'b2' is there twice: give each backend its own name" in found
+    (found,) = problems(text % "pools/dns/backends/b1")
+    assert "write a resource name such as pools/web/backends/b1" in found
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ("port: 70000, protocol: TCP, pool: web", "port: 70000 is not a port: 1 to 65535, or 0 for every port"),
+        ("port: -1, protocol: TCP, pool: web", "port: -1 is out of range"),
+        ("port: 80, pool: web", "protocol: is required: TCP or UDP"),
+        (
+            "port: 80, protocol: SCTP, pool: web",
+            "protocol: 'SCTP' is not known; choose one of TCP, UDP",
+        ),
+        ("port: 80, protocol: TCP", "pool: is required"),
+        ("port: 80, protocol: TCP, pool: Web", "pool: 'Web' is not a name"),
+        (
+            "protocol: TCP, pool: web, force: yes",
+            "force: 'yes' is not a yes or no: write true or false, without quotes",
+        ),
+        ("protocol: TCP, pool: web, force: 'true'", "force: 'true' is not a yes or no"),
+    ],
+)
+def test_mistakes_in_a_vip(fields: str, line: str) -> None:
+    (found,) = problems("vips:\n- {name: web, address: 192.0.2.1, %s}" % fields)  # noqa: UP031
+    where, _, message = found.partition(" vips[0].")
+    assert message.startswith(line)
+    assert where.startswith("lb.yaml:2:")
+
+
+def test_two_vips_cannot_share_an_endpoint() -> None:
+    text = "vips:\n- &a {name: a, address: 192.0.2.1, protocol: TCP, pool: web}\n"
+    (found,) = problems(text + "- {name: b, address: 192.0.2.1, protocol: TCP, pool: web}")
+    assert found == "lb.yaml:3:22: vips[1].address: 192.0.2.1 port 0 TCP is vip 'a' already: change one"
+    (found,) = problems(text + "- {name: a, address: 192.0.2.2, protocol: TCP, pool: web}")
+    assert found.startswith("lb.yaml:3:10: vips[1].name: 'a' is there twice, see vips[0]")
+
+
+def test_all_problems_come_at_once_in_the_order_of_lines() -> None:
+    text = (
+        GOOD.replace("weight: 2", "wieght: 2").replace("port: 80", "port: 70000").replace("10.0.0.12", "10.0.0.12:80")
+    )
+    assert [line.split(": ")[0] for line in problems(text)] == ["lb.yaml:8:40", "lb.yaml:9:48", "lb.yaml:12:43"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("pools:\n\t- name: web", "2:1: file: is not YAML: "),
+        ("pools:\n\t- name: web", ": indent with spaces, not with tabs"),
+        ("pools: [", "file: is not YAML: "),
+        ("a: 'x", "file: is not YAML: "),
+        ("pools:\n  - name: a\n   x: 3", "3:4: file: is not YAML: "),
+        ("a: 1\n---\na: 2", "expected a single document in the stream, but found another document"),
+        ("pools: &all []\nvips: *all", "2:7: file: aliases ('*name') can't be used here: write it out"),
+        ("[" * 100_000, "1:33: file: is nested deeper than 32 levels"),
+        ("\x00", "1:1: file: has a character that YAML does not allow: remove it"),
+        ("pools:\n- name: \x07", "2:9: file: has a character that YAML does not allow: remove it"),
+    ],
+)
+@pytest.mark.parametrize("loader", {yaml.SafeLoader, config_file._Loader})
+def test_what_is_not_yaml(text: str, line: str, loader: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With libyaml and without, in which the very words may differ."""
+    monkeypatch.setattr(config_file, "_Loader", loader)
+    (found,) = problems(text)
+    assert line in found
+
+
+def test_a_tag_runs_nothing() -> None:
+    (found,) = problems("!!python/object/apply:os.system ['true']")
+    assert "needs fields" in found
+
+
+def test_surrogates_are_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pure Python loader lets half a pair pass; protobuf would not."""
+    monkeypatch.setattr(config_file, "_Loader", yaml.SafeLoader)
+    (found,) = problems('pools: [{name: web, description: "\\ud800"}]')
+    assert "1:34: pools[0].description: is not text" in found
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lb.yaml"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert merge(Config(), load(path))[0] == CONFIG
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lb.yaml"
+    with pytest.raises(ConfigFileError, match=r"lb\.yaml:1:1: file: can't be read: No such file"):
+        load(path)
+    with pytest.raises(ConfigFileError, match="can't be read: Is a directory"):
+        load(tmp_path)
+    path.write_bytes(b"pools:\n- name: \xff")
+    with pytest.raises(ConfigFileError, match=r"lb\.yaml:2:1: file: is not UTF-8 text: save it as UTF-8"):
+        load(path)
+    monkeypatch.setattr(config_file, "MAX_FILE_BYTES", 5)
+    with pytest.raises(ConfigFileError, match="is larger than 5 bytes"):
+        load(path)
+
+
+# Over an existing configuration.
+
+
+def test_the_file_wins_and_the_rest_stays() -> None:
+    text = "pools: [{name: web, backends: [{name: b1, address: 10.0.0.21, weight: 7}]}]"
+    config, changed = merge(CONFIG, parse(text, "lb.yaml"))
+    assert config.pools["web"] == Pool("web", "", {"b1": Backend("b1", IPv4Address("10.0.0.21"), 7), "b2": B2})
+    assert config.pools["dns"] == CONFIG.pools["dns"]
+    assert (config.vips, config.settings) == (CONFIG.vips, CONFIG.settings)
+    assert changed == ["pools/web", "pools/web/backends/b1"]
+
+
+def test_a_restart_does_not_undo_a_drain() -> None:
+    """Weight and admin state change in operation; a file that says nothing about them must not reset them."""
+    text = "pools: [{name: web, description: the shop, backends: [{name: b2, address: 10.0.0.12}]}]"
+    assert merge(CONFIG, parse(text, "lb.yaml")) == (CONFIG, [])
+    config, changed = merge(CONFIG, parse(text.replace("0.12}", "0.12, admin_state: ENABLED}"), "lb.yaml"))
+    assert config.pools["web"].backends["b2"] == replace(B2, admin_state=AdminState.ENABLED)
+    assert changed == ["pools/web/backends/b2"]
+
+
+def test_two_backends_may_swap_addresses() -> None:
+    text = "pools: [{name: web, backends: [{name: b1, address: 10.0.0.12}, {name: b2, address: 10.0.0.11}]}]"
+    members = merge(CONFIG, parse(text, "lb.yaml"))[0].pools["web"].backends
+    assert (members["b1"].address, members["b2"].address) == (B2.address, B1.address)
+
+
+def test_an_object_that_was_renamed_in_the_file_replaces_its_old_self() -> None:
+    """Else lbd would not start with that file, and without lbd nothing can delete the old one."""
+    text = """\
+pools: [{name: web, description: the shop, backends: [{name: b9, address: 10.0.0.11, weight: 2}]}]
+vips: [{name: shop, address: 192.0.2.1, port: 80, protocol: TCP, pool: web}]
+"""
+    config, changed = merge(CONFIG, parse(text, "lb.yaml"))
+    assert config.pools["web"].backends == {"b2": B2, "b9": replace(B1, name="b9")}
+    assert config.vips == {"dns": CONFIG.vips["dns"], "shop": replace(WEB, name="shop")}
+    assert set(changed) == {"pools/web/backends/b1", "pools/web/backends/b9", "vips/web", "vips/shop"}
+
+
+def test_a_vip_needs_a_pool_in_the_file_or_beside_it() -> None:
+    text = "vips:\n- {name: v, address: 192.0.2.9, protocol: TCP, pool: %s}"
+    assert merge(CONFIG, parse(text % "dns", "lb.yaml"))[1] == ["vips/v"]
+    with pytest.raises(ConfigFileError) as caught:
+        merge(CONFIG, parse(text % "nope", "lb.yaml"))
+    assert str(caught.value).startswith(
+        "lb.yaml:2:54: vips[0].pool: pool 'nope' does not exist: add it to the file, or create it"
+    )
+    assert caught.value.reason == "INVALID_CONFIG_FILE"
+
+
+def test_a_flood_of_problems_is_cut() -> None:
+    (*shown, last) = problems_shown("vips:\n" + "- x\n" * 100)
+    assert len(shown) == 50
+    assert last == "lb.yaml: and 50 more problems"
+
+
+def problems_shown(text: str) -> list[str]:
+    with pytest.raises(ConfigFileError) as caught:
+        parse(text, "lb.yaml")
+    return str(caught.value).splitlines()
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True) | st.sampled_from(["null", "off", "yes", "true", "n"])
+ADDRESSES = st.integers(0x0A000001, 0x0AFFFFFE).map(IPv4Address)
+DESCRIPTIONS = st.text(st.characters(codec="utf-8"), max_size=40).filter(str.isprintable)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    pools = {}
+    for name in draw(st.sets(NAMES, max_size=3)):
+        backends = {
+            key: Backend(key, address, draw(st.integers(0, MAX_WEIGHT)), draw(st.sampled_from(AdminState)))
+            for key, address in zip(
+                draw(st.sets(NAMES, max_size=3)), draw(st.sets(ADDRESSES, min_size=3)), strict=False
+            )
+        }
+        pools[name] = Pool(name, draw(DESCRIPTIONS), backends)
+    vips = {}
+    for port, name in enumerate(draw(st.sets(NAMES, max_size=3 if pools else 0))):
+        pool = draw(st.sampled_from(sorted(pools)))
+        vips[name] = Vip(name, draw(ADDRESSES), port, draw(st.sampled_from(Protocol)), pool, draw(st.booleans()))
+    network = draw(st.none() | st.integers(8, 30).map(lambda length: IPv4Network(("172.16.0.0", length), strict=False)))
+    return Config(Settings(draw(st.binary(min_size=16, max_size=16)), network), pools, vips)
+
+
+@settings(deadline=None)
+@given(configs())
+def test_an_exported_configuration_reads_back_as_itself(config: Config) -> None:
+    """An export is the backup, and how a second balancer gets the same rings."""
+    assert merge(Config(), parse(dump(config), "lb.yaml"))[0] == config
+
+
+def test_an_export_is_what_a_person_would_write() -> None:
+    assert dump(CONFIG) == (
+        "settings:\n"
+        "  hash_key: 0f112233445566778899001122334455\n"
+        "  outer_source_ipv4: 'off'\n"
+        "pools:\n"
+        "- name: dns\n"
+        "- name: web\n"
+        "  description: the shop\n"
+        "  backends:\n"
+        "  - name: b1\n"
+        "    address: 10.0.0.11\n"
+        "    weight: 2\n"
+        "    admin_state: ENABLED\n"
+        "  - name: b2\n"
+        "    address: 10.0.0.12\n"
+        "    weight: 1\n"
+        "    admin_state: DRAINING\n"
+        "vips:\n"
+        "- name: dns\n"
+        "  address: 192.0.2.1\n"
+        "  protocol: UDP\n"
+        "  pool: dns\n"
+        "  force: true\n"
+        "- name: web\n"
+        "  address: 192.0.2.1\n"
+        "  port: 80\n"
+        "  protocol: TCP\n"
+        "  pool: web\n"
+    )
+
+
+def test_no_hash_key_is_exported_before_one_is_made() -> None:
+    assert "hash_key" not in dump(Config())
+
+
+KEYS = st.sampled_from(["settings", "pools", "vips", "name", "backends", "address", "weight", "hash_key"]) | st.text()
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
+)
+
+
+@settings(deadline=None)
+@given(DOCUMENTS)
+def test_no_document_breaks_the_reader(document: object) -> None:
+    """Every YAML document ends in a configuration or in a ``ConfigFileError``."""
+    with contextlib.suppress(ConfigFileError):
+        parse(yaml.safe_dump(document), "lb.yaml")
+
+
+def test_the_walk_knows_every_type_of_the_schema() -> None:
+    """A new field must not surprise the reader of files in production."""
+    scalars = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BOOL, FieldDescriptor.TYPE_ENUM, *yaml_walk._INT_BITS}
+    for field in input_fields(config_pb2.Config.DESCRIPTOR):
+        assert field.message_type or (field.type in scalars and not field.is_repeated), field.full_name
+
+
+def input_fields(descriptor: Descriptor) -> Iterator[FieldDescriptor]:
+    fields = [field for field in descriptor.fields if field.number < yaml_walk.FIRST_OUTPUT_FIELD]
+    return itertools.chain(fields, *(input_fields(field.message_type) for field in fields if field.message_type))

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Validation: what is refused, and that the message says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.core import validate
+from lb.core.errors import InvalidError, LimitError, RefusedError, Violation
+from lb.core.limits import MAX_BACKENDS, MAX_BACKENDS_PER_POOL, MAX_POOLS, MAX_VIPS
+from lb.core.model import MAX_WEIGHT, AdminState, Backend, Config, Pool, Protocol, Vip
+
+VIP = Vip("web", IPv4Address("192.0.2.1"), 80, Protocol.TCP, "web")
+B1 = Backend("b1", IPv4Address("10.0.0.11"))
+
+
+def complaints(parse: Callable[..., object], raw: object) -> list[str]:
+    found: validate.Found = []
+    parse(found, "field", raw)
+    assert all(violation.field == "field" for violation in found)
+    return [violation.message for violation in found]
+
+
+def config(*members: Backend, vips: tuple[Vip, ...] = ()) -> Config:
+    pool = Pool("web", backends={member.name: member for member in members})
+    return Config(pools={"web": pool}, vips={vip.name: vip for vip in vips})
+
+
+@pytest.mark.parametrize("name", ["a", "web", "web-1", "a" * 63, "a-"])
+def test_names_that_are_accepted(name: str) -> None:
+    assert complaints(validate.parse_name, name) == []
+
+
+@pytest.mark.parametrize("name", ["Web", "1web", "-web", "we_b", "web/b1", "a" * 64, "wéb", "web\n", "web "])
+def test_names_that_are_refused(name: str) -> None:
+    (message,) = complaints(validate.parse_name, name)
+    assert "use lower-case letters, digits and '-', at most 63, starting with a letter" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is required: an IP address such as 192.0.2.1"),
+        ("10.0.0.0/24", "is a prefix: write one address, without '/'"),
+        ("10.0.0.256", "is not an IP address: names are not looked up"),
+        ("010.0.0.1", "is not an IP address"),
+        ("b1.example.com", "names are not looked up, write an address such as 192.0.2.1"),
+        (" 10.0.0.1", "is not an IP address"),
+        ("224.0.0.1", "224.0.0.1 is a multicast address: use a unicast address"),
+        ("0.0.0.0", "is unspecified"),
+        ("0.1.2.3", "is unspecified"),
+        ("127.0.0.1", "is a loopback address: it never leaves a host"),
+        ("169.254.0.1", "is link-local: it means something else on every link and needs a zone"),
+        ("255.255.255.255", "is the broadcast address"),
+        ("2001:db8::1", "this release forwards IPv4 only, so use an IPv4 address"),
+        ("2001:db8::1%eth0", "has a zone"),
+        ("fe80::1", "is link-local"),
+        ("fe80::1%eth0", "is link-local"),
+        ("ff02::1", "is a multicast address"),
+        ("::1", "is a loopback address"),
+        ("::", "is the unspecified address"),
+        ("::ffff:10.0.0.1", "is a mapped IPv4 address: write 10.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("parse", [validate.parse_vip_address, validate.parse_backend_address])
+def test_addresses_that_are_refused(parse: Callable[..., object], text: str, message: str) -> None:
+    (found,) = complaints(parse, text)
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.11:8080", "10.0.0.11:", "b1.example.com:80", "[2001:db8::1]:80", "[::1]", ":80"]
+)
+def test_an_address_with_a_port_says_why_not(text: str) -> None:
+    """The mistake that everybody makes who comes from a proxy."""
+    (message,) = complaints(validate.parse_backend_address, text)
+    assert "direct server return cannot change ports: write the address alone" in message
+    (message,) = complaints(validate.parse_vip_address, text)
+    assert "the port of a VIP is a field of its own" in message
+
+
+@given(st.ip_addresses(v=4).filter(lambda address: not validate._why_unusable(address)))
+def test_an_accepted_address_is_parsed_as_it_is(address: IPv4Address) -> None:
+    found: validate.Found = []
+    assert validate.parse_backend_address(found, "field", str(address)) == address
+    assert not found
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_a_parser(text: str) -> None:
+    """Whatever comes over the wire ends in a value or a short ASCII violation, never in an exception."""
+    for parse in (
+        validate.parse_name,
+        validate.parse_vip_address,
+        validate.parse_backend_address,
+        validate.parse_protocol,
+        validate.parse_admin_state,
+        validate.parse_description,
+        validate.parse_hash_key,
+        validate.parse_outer_source_ipv4,
+    ):
+        assert all(message.isascii() and len(message) < 800 for message in complaints(parse, text))
+
+
+@pytest.mark.parametrize(("port", "fine"), [(0, True), (65535, True), (65536, False), (70000, False), (-1, False)])
+def test_ports(port: int, fine: bool) -> None:
+    wrong = [f"{port} is not a port: 1 to 65535, or 0 for every port"]
+    assert complaints(validate.parse_port, port) == ([] if fine else wrong)
+
+
+@pytest.mark.parametrize(("weight", "fine"), [(0, True), (MAX_WEIGHT, True), (MAX_WEIGHT + 1, False), (-1, False)])
+def test_weights(weight: int, fine: bool) -> None:
+    wrong = [f"{weight} is not a weight: 0 (no new flows) to 65535"]
+    assert complaints(validate.parse_weight, weight) == ([] if fine else wrong)
+
+
+def test_protocol_is_required_and_one_of_two() -> None:
+    assert complaints(validate.parse_protocol, "") == ["is required: TCP or UDP"]
+    assert complaints(validate.parse_protocol, "SCTP") == [
+        "'SCTP' is not a protocol that is balanced: choose TCP or UDP"
+    ]
+    assert validate.parse_protocol([], "field", "UDP") is Protocol.UDP
+
+
+def test_admin_states() -> None:
+    assert validate.parse_admin_state([], "field", "DRAINING") is AdminState.DRAINING
+    assert complaints(validate.parse_admin_state, "OFF") == [
+        "'OFF' is not an admin state: choose one of ENABLED, DRAINING, DISABLED"
+    ]
+
+
+def test_descriptions_are_one_bounded_line() -> None:
+    assert complaints(validate.parse_description, "The shop, größer" + "!" * 240) == []
+    assert complaints(validate.parse_description, "x" * 257) == ["has 257 characters: shorten it to 256"]
+    (message,) = complaints(validate.parse_description, "a\x1b[31m")
+    assert "unprintable" in message
+
+
+def test_hash_keys() -> None:
+    key = bytes(range(16))
+    assert validate.parse_hash_key([], "field", key.hex().upper()) == key
+    assert complaints(validate.parse_hash_key, "0" * 32) == [
+        "is all zeros, which means none: leave it out to have one made"
+    ]
+    for text in ("ab", "x" * 32, "ab" * 17):
+        (message,) = complaints(validate.parse_hash_key, text)
+        assert message == f"needs 32 hexadecimal digits, this has {len(text)} characters"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("172.16.0.0", "has the wrong length: write a prefix from /8 to /30"),
+        ("172.16.0.0/31", "has the wrong length"),
+        ("16.0.0.0/7", "has the wrong length"),
+        ("172.16.0.1/16", "has host bits set or is in another form: write 172.16.0.0/16"),
+        ("172.16.0.0/255.255.0.0", "write 172.16.0.0/16"),
+        ("100::/64", "is not an IPv4 prefix"),
+        ("on", "is not an IPv4 prefix: write a prefix from /8 to /30 such as 172.16.0.0/16, or off"),
+        ("127.0.0.0/8", "is a loopback address"),
+        ("224.0.0.0/8", "is a multicast address"),
+    ],
+)
+def test_outer_sources_that_are_refused(text: str, message: str) -> None:
+    (found,) = complaints(validate.parse_outer_source_ipv4, text)
+    assert message in found
+
+
+def test_outer_sources_that_are_accepted() -> None:
+    assert validate.parse_outer_source_ipv4([], "field", "off") is None
+    for text in ("10.0.0.0/8", "172.16.0.0/16", "192.168.0.0/30"):
+        assert validate.parse_outer_source_ipv4([], "field", text) == IPv4Network(text)
+        assert complaints(validate.parse_outer_source_ipv4, text) == []
+
+
+def test_all_violations_at_once() -> None:
+    found: validate.Found = []
+    validate.parse_vip_address(found, "vip.address", "nowhere")
+    validate.parse_port(found, "vip.port", 70000)
+    with pytest.raises(InvalidError) as caught:
+        validate.raise_if_any(found)
+    assert [violation.field for violation in caught.value.violations] == ["vip.address", "vip.port"]
+    validate.raise_if_any([])
+
+
+# Between objects.
+
+
+def test_an_address_of_the_box_needs_force() -> None:
+    """Otherwise one typo hijacks the balancer's own SSH."""
+    local = [IPv4Address("192.0.2.1")]
+    with pytest.raises(RefusedError) as caught:
+        validate.check_edit(Config(), config(vips=(VIP,)), local)
+    assert caught.value.message == (
+        "192.0.2.1 is an address of this balancer: its own traffic to port 80 would be balanced; "
+        "use --force if that is wanted"
+    )
+    assert caught.value.violations == (
+        Violation("vip.address", "is an address of this balancer: set force (--force) if that is wanted"),
+    )
+    with pytest.raises(RefusedError, match="all its own traffic would be balanced"):
+        validate.check_vip_address(Vip("web", VIP.address, 0, Protocol.TCP, "web"), local)
+    validate.check_edit(Config(), config(vips=(Vip("web", VIP.address, 80, Protocol.TCP, "web", force=True),)), local)
+
+
+def test_an_address_that_the_box_got_later_does_not_block_other_edits() -> None:
+    before = config(vips=(VIP,))
+    validate.check_edit(before, config(B1, vips=(VIP,)), [VIP.address])
+
+
+def test_a_backend_that_is_a_vip_would_loop() -> None:
+    loop = Backend("b1", VIP.address)
+    for before in (config(vips=(VIP,)), config(loop)):
+        with pytest.raises(RefusedError, match=r"192\.0\.2\.1 is vip 'web' and backend web/b1: packets to the backend"):
+            validate.check_edit(before, config(loop, vips=(VIP,)), [])
+    both = config(loop, vips=(VIP,))
+    validate.check_edit(both, config(loop, B1, vips=(VIP,)), [])  # not this edit's fault
+
+
+def test_limits_name_what_is_full() -> None:
+    vips = {f"v{number}": VIP for number in range(MAX_VIPS + 1)}
+    with pytest.raises(LimitError, match="4,097 VIPs would exceed the data plane's limit of 4,096: delete some first"):
+        validate.check_edit(Config(), Config(vips=vips), [])
+    pools = {f"p{number}": Pool(f"p{number}") for number in range(MAX_POOLS + 1)}
+    with pytest.raises(LimitError, match="513 pools"):
+        validate.check_edit(Config(), Config(pools=pools), [])
+    with pytest.raises(LimitError, match="4,097 backends in pool 'web'"):
+        validate.check_edit(Config(), Config(pools={"web": members("web", MAX_BACKENDS_PER_POOL + 1)}), [])
+    full = {f"p{number}": members(f"p{number}", MAX_BACKENDS_PER_POOL) for number in range(16)}
+    assert len(full) * MAX_BACKENDS_PER_POOL > MAX_BACKENDS
+    with pytest.raises(LimitError, match="65,536 backends over all pools"):
+        validate.check_edit(Config(), Config(pools=full), [])
+    validate.check_edit(Config(pools=full), Config(pools=full), [])  # the way back stays open
+
+
+def members(pool: str, count: int) -> Pool:
+    return Pool(pool, backends={f"b{number}": Backend(f"b{number}", IPv4Address(number)) for number in range(count)})
