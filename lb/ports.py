@@ -110,6 +110,12 @@ class InterfaceState:
 class DataPlane(Protocol):
     """The maps and the program. Written by the reconciler alone; its methods block."""
 
+    def load(self, hash_key: bytes) -> None:
+        """Make the program ready for a hash key of 16 bytes. Raises ``UnavailableError``."""
+
+    def attach(self) -> None:
+        """Have every interface run the loaded program. Raises ``UnavailableError``."""
+
     def epochs(self) -> Sequence[int]:
         """Epochs of all backend indices."""
 

@@ -20,7 +20,6 @@ from lb.core.errors import LbError
 from lb.core.model import Config
 from lb.daemon.reconciler import Reconciler
 from lb.dataplane.kernel import KernelDataPlane
-from lb.dataplane.source import balancer_source
 from lb.net.next_hops import NetlinkNextHops
 from lb.ports import XdpMode
 from lb.store.sqlite import SqliteStore
@@ -148,8 +147,7 @@ async def _serve(options: Options) -> None:
         store = SqliteStore(options.state_dir / "lb.db")
         await next_hops.start()
         reconciler = Reconciler(store, data_plane, next_hops, str(options.bpf_dir))
-        config = await reconciler.start(adjust)
-        await asyncio.to_thread(data_plane.load, balancer_source(config.settings.hash_key))
+        await reconciler.start(adjust)
         server = Server(reconciler, options.listen)
         await server.start()
         log.info("listening on %s, revision %d", options.listen, reconciler.view().revision)

@@ -43,10 +43,10 @@ class Reconciler:
         self._plan: Plan | None = None
         self._view = View(0, self._config, {})
 
-    async def start(self, adjust: Change) -> Config:
-        """Read the store, apply ``adjust`` (the configuration file), and bring the maps up to date.
+    async def start(self, adjust: Change) -> None:
+        """Read the store, apply ``adjust`` (the configuration file), bring the maps up to date, attach the program.
 
-        Returns the configuration in force. Raises an ``LbError``; then nothing was written.
+        Raises an ``LbError``; a data plane that was there before goes on as it was.
         """
         stored = await asyncio.to_thread(self._store.load)
         config = adjust(_with_hash_key(stored.config))
@@ -61,10 +61,11 @@ class Reconciler:
         self._revision = stored.revision
         if config != stored.config or first.allocation != stored.allocation:
             self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation)
+        await asyncio.to_thread(self._data_plane.load, config.settings.hash_key)
         await self._write(config, first)
+        await asyncio.to_thread(self._data_plane.attach)
         self._next_hops.on_change(self._moved.set)
         self._follower = asyncio.create_task(self._follow(), name="follow next hops")
-        return config
 
     async def stop(self) -> None:
         """Stop writing; the data plane stays as it is."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -32,7 +33,7 @@ from lb.dataplane.maps import (
     layout_hash,
 )
 from lb.dataplane.pins import MAPS, PROGRAM, DirLock, prepare_bpf_dir
-from lb.dataplane.source import Source
+from lb.dataplane.source import Source, balancer_source
 from lb.ports import Count, InterfaceState, XdpMode
 
 log = logging.getLogger("lb.dataplane")
@@ -54,6 +55,7 @@ class KernelDataPlane:
         self._links = Links(bpf_dir, tuple(interfaces), mode)
         self._lock: DirLock | None = None
         self._egress_fd = -1
+        self._program_fd = -1
 
     def open(self) -> None:
         """Mount, lock, and make or adopt the maps. Raises ``UnavailableError``."""
@@ -79,26 +81,44 @@ class KernelDataPlane:
                 "and the flows that they hold with them"
             )
 
-    def load(self, source: Source) -> None:
-        """Compile, load and pin the program and attach it to every interface. Raises ``UnavailableError``."""
+    def load(self, hash_key: bytes) -> None:
+        """Compile and load the program for a configuration; it runs once it is attached. Raises ``UnavailableError``."""
+        self.load_source(balancer_source(hash_key))
+
+    def load_source(self, source: Source) -> None:
+        """Like ``load``, for any source of the program."""
         compiled = compile_source(source, [PROGRAM], _SYMBOLS)
-        # Made anew with each program: a devmap remembers its first program's flags.
-        egress_fd = EGRESS.create()
         try:
-            code = compiled.bind(PROGRAM, {**self._maps.fds(), EGRESS.name: egress_fd})
-            program_fd = libbpf.prog_load(PROGRAM, code)
-            try:
-                self._egress_fd, egress_fd = egress_fd, self._egress_fd
-                libbpf.obj_pin(self._egress_fd, self._bpf_dir / MAPS / EGRESS.name)
-                libbpf.obj_pin(program_fd, self._bpf_dir / PROGRAM)
-                self._links.attach(program_fd)
-            finally:
-                os.close(program_fd)
+            # Made anew with each program: a devmap remembers its first program's flags.
+            self._egress_fd = EGRESS.create()
+            self._carry_egress_over()
+            code = compiled.bind(PROGRAM, {**self._maps.fds(), EGRESS.name: self._egress_fd})
+            self._program_fd = libbpf.prog_load(PROGRAM, code)
         except OSError as error:
-            raise UnavailableError(f"cannot start the XDP program: {error.strerror or error}") from error
+            raise UnavailableError(f"cannot load the XDP program: {error.strerror or error}") from error
+
+    def _carry_egress_over(self) -> None:
+        """Interfaces that the program before could send to: a backend without a next hop just now keeps its flows."""
+        try:
+            before = libbpf.obj_get(self._bpf_dir / MAPS / EGRESS.name)
+        except FileNotFoundError:
+            return
+        try:
+            for key in list(libbpf.map_keys(before, EGRESS.key_size)):
+                # The interface may have gone meanwhile.
+                with contextlib.suppress(OSError):
+                    libbpf.map_update(self._egress_fd, key, key)
         finally:
-            if egress_fd >= 0:
-                os.close(egress_fd)
+            os.close(before)
+
+    def attach(self) -> None:
+        """Pin the loaded program and have every interface run it. Raises ``UnavailableError``."""
+        try:
+            libbpf.obj_pin(self._egress_fd, self._bpf_dir / MAPS / EGRESS.name)
+            libbpf.obj_pin(self._program_fd, self._bpf_dir / PROGRAM)
+            self._links.attach(self._program_fd)
+        except OSError as error:
+            raise UnavailableError(f"cannot attach the XDP program: {error.strerror or error}") from error
 
     def epochs(self) -> Sequence[int]:
         """Epochs of all backend indices, as the data plane sees them."""
@@ -188,9 +208,10 @@ class KernelDataPlane:
     def close(self) -> None:
         """Let go of everything; the pinned program goes on forwarding."""
         self._maps.close()
-        if self._egress_fd >= 0:
-            os.close(self._egress_fd)
-            self._egress_fd = -1
+        for fd in (self._egress_fd, self._program_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._egress_fd = self._program_fd = -1
         if self._lock is not None:
             self._lock.release()
             self._lock = None

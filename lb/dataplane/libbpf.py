@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -253,6 +254,45 @@ def map_keys(fd: int, key_size: int) -> Iterator[bytes]:
     while library().bpf_map_get_next_key(fd, key, following) == 0:
         key = following.raw
         yield key
+
+
+def map_batches(fd: int, key_size: int, value_size: int, count: int) -> Iterator[tuple[bytes, bytes]]:
+    """All entries of a hash map as (keys, values), whole buckets at a time and about ``count`` entries each."""
+    keys = ctypes.create_string_buffer(key_size * count)
+    values = ctypes.create_string_buffer(value_size * count)
+    # The kernel's place in the table: 4 bytes for a hash map.
+    position = ctypes.create_string_buffer(max(key_size, 4))
+    start = None
+    while True:
+        got = ctypes.c_uint32(count)
+        result = library().bpf_map_lookup_batch(fd, start, position, keys, values, ctypes.byref(got), None)
+        number = ctypes.get_errno() if result < 0 else 0
+        if number == errno.ENOSPC:
+            # One bucket holds more than a batch: only a hostile key distribution does that.
+            count *= 2
+            keys = ctypes.create_string_buffer(key_size * count)
+            values = ctypes.create_string_buffer(value_size * count)
+            continue
+        if number not in (0, errno.ENOENT):
+            raise OSError(number, f"scan map: {os.strerror(number)}")
+        if got.value:
+            yield keys.raw[: got.value * key_size], values.raw[: got.value * value_size]
+        if number == errno.ENOENT:
+            return
+        start = position
+
+
+def map_delete_batch(fd: int, keys: Sequence[bytes]) -> None:
+    """Delete entries by key; those that are not there are passed over."""
+    done = 0
+    while done < len(keys):
+        some = keys[done:]
+        got = ctypes.c_uint32(len(some))
+        result = library().bpf_map_delete_batch(fd, b"".join(some), ctypes.byref(got), None)
+        if result < 0 and ctypes.get_errno() != errno.ENOENT:
+            _checked(result, "delete from map")
+        # On ENOENT the kernel stops at the key that is missing.
+        done += got.value + (1 if result < 0 else 0)
 
 
 def prog_load(name: str, code: bytes, flags: int = 0) -> int:

@@ -20,7 +20,6 @@ from lb.core.verdicts import Verdict
 from lb.dataplane import libbpf
 from lb.dataplane.kernel import KernelDataPlane
 from lb.dataplane.pins import PROGRAM, detach
-from lb.dataplane.source import balancer_source
 
 HASH_KEY = bytes(range(16))
 CLONE_NEWNET = 0x40000000
@@ -64,7 +63,8 @@ class Box:
         self.hops: dict[Address, Hop] = {}
         self.allocation = Allocation()
         self.written = Written(self.data_plane.epochs())
-        self.data_plane.load(balancer_source(HASH_KEY))
+        self.data_plane.load(HASH_KEY)
+        self.data_plane.attach()
         self.program = libbpf.obj_get(bpf_dir / PROGRAM)
 
     def hop(self, address: Address) -> Hop:
