@@ -79,15 +79,42 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class VipCount:
+    """Of one VIP; ``too_big``: packets that did not fit the egress MTU once wrapped."""
+
+    received: Count = Count()
+    forwarded: Count = Count()
+    too_big: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTableCount:
+    """The flow table of moving slots: ``capacity`` and ``entries`` now, the rest since the table was made.
+
+    ``inserted_*`` and ``refused_*``: new flows (SYN) and flows older than the move (old). ``expired``: entries that the
+    collector removed since the daemon started.
+    """
+
+    capacity: int = 0
+    entries: int = 0
+    inserted_syn: int = 0
+    inserted_old: int = 0
+    refused_syn: int = 0
+    refused_old: int = 0
+    expired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """Sums over all CPUs since the counters were made.
 
-    ``vips``: VIP name to (received, forwarded). ``backends``: by (pool name, backend name). ``verdicts``: by number.
+    ``vips``: by VIP name. ``backends``: by (pool name, backend name). ``verdicts``: by number.
     """
 
-    vips: Mapping[str, tuple[Count, Count]]
+    vips: Mapping[str, VipCount]
     backends: Mapping[tuple[str, str], Count]
     verdicts: Mapping[int, Count]
+    flow_table: FlowTableCount = FlowTableCount()
 
 
 class XdpMode(enum.Enum):
@@ -128,8 +155,8 @@ class DataPlane(Protocol):
     def fence(self) -> None:
         """Wait until every run of the program that saw older words has ended."""
 
-    def vip_counts(self, index: int) -> tuple[Count, Count]:
-        """(received, forwarded) of a VIP index."""
+    def vip_count(self, index: int) -> VipCount:
+        """Of a VIP index."""
 
     def backend_count(self, index: int) -> Count:
         """Forwarded to a backend index."""

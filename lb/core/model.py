@@ -6,7 +6,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
 
@@ -17,6 +17,13 @@ MAX_WEIGHT = 65_535
 """Largest weight of a backend."""
 
 DEFAULT_OUTER_SOURCE_IPV4 = IPv4Network("172.16.0.0/16")
+DEFAULT_OUTER_SOURCE_IPV6 = IPv6Network("100::/64")
+
+DEFAULT_SETTLE_SECONDS = 7_500
+"""Above Linux's TCP keepalive of 7,200."""
+
+DEFAULT_UDP_SETTLE_SECONDS = 60
+DEFAULT_DRAIN_IDLE_SECONDS = 350
 
 
 class Protocol(enum.IntEnum):
@@ -55,11 +62,19 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A set of backends that share one ring; ``backends`` by name."""
+    """A set of backends that share one ring; ``backends`` by name.
+
+    ``settle_seconds``: a TCP client that is silent for longer may lose its backend when the ring has changed; 0 = flows
+    are not protected. ``udp_settle_seconds``: the same for UDP. ``drain_idle_seconds``: for clients of a backend that
+    drains.
+    """
 
     name: str
     description: str = ""
     backends: Mapping[str, Backend] = field(default_factory=dict)
+    settle_seconds: int = DEFAULT_SETTLE_SECONDS
+    udp_settle_seconds: int = DEFAULT_UDP_SETTLE_SECONDS
+    drain_idle_seconds: int = DEFAULT_DRAIN_IDLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +87,20 @@ class Vip:
     protocol: Protocol
     pool: str
     force: bool = False
+    hash_policy: HashPolicy = HashPolicy.FIVE_TUPLE
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What holds for the whole balancer.
 
-    ``hash_key``: 16 secret bytes; all zero until one is made. ``outer_source_ipv4``: prefix of the outer source
-    address, None for the egress interface's own address.
+    ``hash_key``: 16 secret bytes; all zero until one is made. ``outer_source_ipv4`` and ``outer_source_ipv6``: prefix of
+    the outer source address, None for the egress interface's own address.
     """
 
     hash_key: bytes = bytes(16)
     outer_source_ipv4: IPv4Network | None = DEFAULT_OUTER_SOURCE_IPV4
+    outer_source_ipv6: IPv6Network | None = DEFAULT_OUTER_SOURCE_IPV6
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +149,29 @@ class BackendState:
 
 
 @dataclass(frozen=True, slots=True)
+class RingState:
+    """Slots of one ring by state: a pool has a ring for each protocol of its VIPs.
+
+    ``refusals``: flows that could not be tracked since the daemon started. ``held_back``: refusals have kept moves from
+    ending for longer than twice their limit.
+    """
+
+    protocol: Protocol
+    stable: int
+    moving: int
+    tracked: int
+    refusals: int = 0
+    held_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """One consistent snapshot of configuration and observation; ``backends`` by (pool name, backend name)."""
+    """One consistent snapshot of configuration and observation.
+
+    ``backends`` by (pool name, backend name). ``rings`` by pool name; none for a pool without VIPs.
+    """
 
     revision: int
     config: Config
     backends: Mapping[tuple[str, str], BackendState]
+    rings: Mapping[str, tuple[RingState, ...]] = field(default_factory=dict)

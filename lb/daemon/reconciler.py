@@ -166,7 +166,7 @@ class Reconciler:
         assert self._plan is not None
         numbers = self._plan.allocation
         return Counters(
-            vips={name: self._data_plane.vip_counts(index) for name, index in numbers.vips.items()},
+            vips={name: self._data_plane.vip_count(index) for name, index in numbers.vips.items()},
             backends={
                 (pool, name): self._data_plane.backend_count(index)
                 for (pool, name, _), index in numbers.backends.items()

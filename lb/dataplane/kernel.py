@@ -34,7 +34,7 @@ from lb.dataplane.maps import (
 )
 from lb.dataplane.pins import MAPS, PROGRAM, DirLock, prepare_bpf_dir
 from lb.dataplane.source import Source, balancer_source
-from lb.ports import Count, InterfaceState, XdpMode
+from lb.ports import Count, InterfaceState, VipCount, XdpMode
 
 log = logging.getLogger("lb.dataplane")
 
@@ -82,7 +82,7 @@ class KernelDataPlane:
             )
 
     def load(self, hash_key: bytes) -> None:
-        """Compile and load the program for a configuration; it runs once it is attached. Raises ``UnavailableError``."""
+        """Compile and load the program; it runs once it is attached. Raises ``UnavailableError``."""
         self.load_source(balancer_source(hash_key))
 
     def load_source(self, source: Source) -> None:
@@ -183,10 +183,10 @@ class KernelDataPlane:
             fd = self._maps.inner("vips", VIP_TABLE, 0).fd
             libbpf.map_update(self._maps["vips"].fd, bytes(4), fd.to_bytes(4, "little"))
 
-    def vip_counts(self, index: int) -> tuple[Count, Count]:
-        """(received, forwarded) of a VIP index."""
+    def vip_count(self, index: int) -> VipCount:
+        """Of a VIP index."""
         sums = self._sum(VIP_COUNTERS, index, 6)
-        return Count(sums[0], sums[1]), Count(sums[2], sums[3])
+        return VipCount(Count(sums[0], sums[1]), Count(sums[2], sums[3]), sums[4])
 
     def backend_count(self, index: int) -> Count:
         """Packets forwarded to a backend index."""

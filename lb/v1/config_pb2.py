@@ -26,7 +26,7 @@ from lb.v1 import pool_pb2 as lb_dot_v1_dot_pool__pb2
 from lb.v1 import vip_pb2 as lb_dot_v1_dot_vip__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12lb/v1/config.proto\x12\x05lb.v1\x1a\x10lb/v1/pool.proto\x1a\x0flb/v1/vip.proto\"\x12\n\x10GetConfigRequest\"a\n\x06\x43onfig\x12!\n\x08settings\x18\x01 \x01(\x0b\x32\x0f.lb.v1.Settings\x12\x1a\n\x05pools\x18\x02 \x03(\x0b\x32\x0b.lb.v1.Pool\x12\x18\n\x04vips\x18\x03 \x03(\x0b\x32\n.lb.v1.Vip\"7\n\x08Settings\x12\x10\n\x08hash_key\x18\x01 \x01(\t\x12\x19\n\x11outer_source_ipv4\x18\x02 \x01(\t2D\n\rConfigService\x12\x33\n\tGetConfig\x12\x17.lb.v1.GetConfigRequest\x1a\r.lb.v1.Configb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12lb/v1/config.proto\x12\x05lb.v1\x1a\x10lb/v1/pool.proto\x1a\x0flb/v1/vip.proto\"\x12\n\x10GetConfigRequest\"a\n\x06\x43onfig\x12!\n\x08settings\x18\x01 \x01(\x0b\x32\x0f.lb.v1.Settings\x12\x1a\n\x05pools\x18\x02 \x03(\x0b\x32\x0b.lb.v1.Pool\x12\x18\n\x04vips\x18\x03 \x03(\x0b\x32\n.lb.v1.Vip\"R\n\x08Settings\x12\x10\n\x08hash_key\x18\x01 \x01(\t\x12\x19\n\x11outer_source_ipv4\x18\x02 \x01(\t\x12\x19\n\x11outer_source_ipv6\x18\x03 \x01(\t2D\n\rConfigService\x12\x33\n\tGetConfig\x12\x17.lb.v1.GetConfigRequest\x1a\r.lb.v1.Configb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIG']._serialized_start=84
   _globals['_CONFIG']._serialized_end=181
   _globals['_SETTINGS']._serialized_start=183
-  _globals['_SETTINGS']._serialized_end=238
-  _globals['_CONFIGSERVICE']._serialized_start=240
-  _globals['_CONFIGSERVICE']._serialized_end=308
+  _globals['_SETTINGS']._serialized_end=265
+  _globals['_CONFIGSERVICE']._serialized_start=267
+  _globals['_CONFIGSERVICE']._serialized_end=335
 # @@protoc_insertion_point(module_scope)

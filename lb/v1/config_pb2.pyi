@@ -23,9 +23,11 @@ class Config(_message.Message):
     def __init__(self, settings: _Optional[_Union[Settings, _Mapping]] = ..., pools: _Optional[_Iterable[_Union[_pool_pb2.Pool, _Mapping]]] = ..., vips: _Optional[_Iterable[_Union[_vip_pb2.Vip, _Mapping]]] = ...) -> None: ...
 
 class Settings(_message.Message):
-    __slots__ = ("hash_key", "outer_source_ipv4")
+    __slots__ = ("hash_key", "outer_source_ipv4", "outer_source_ipv6")
     HASH_KEY_FIELD_NUMBER: _ClassVar[int]
     OUTER_SOURCE_IPV4_FIELD_NUMBER: _ClassVar[int]
+    OUTER_SOURCE_IPV6_FIELD_NUMBER: _ClassVar[int]
     hash_key: str
     outer_source_ipv4: str
-    def __init__(self, hash_key: _Optional[str] = ..., outer_source_ipv4: _Optional[str] = ...) -> None: ...
+    outer_source_ipv6: str
+    def __init__(self, hash_key: _Optional[str] = ..., outer_source_ipv4: _Optional[str] = ..., outer_source_ipv6: _Optional[str] = ...) -> None: ...

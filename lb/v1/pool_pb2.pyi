@@ -10,20 +10,44 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Pool(_message.Message):
-    __slots__ = ("name", "description", "backends", "vips", "filled_slots", "etag")
+    __slots__ = ("name", "description", "backends", "settle_seconds", "udp_settle_seconds", "drain_idle_seconds", "vips", "filled_slots", "rings", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     BACKENDS_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    UDP_SETTLE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_IDLE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     VIPS_FIELD_NUMBER: _ClassVar[int]
     FILLED_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    RINGS_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     backends: _containers.RepeatedCompositeFieldContainer[_backend_pb2.Backend]
+    settle_seconds: int
+    udp_settle_seconds: int
+    drain_idle_seconds: int
     vips: _containers.RepeatedScalarFieldContainer[str]
     filled_slots: int
+    rings: _containers.RepeatedCompositeFieldContainer[RingStatus]
     etag: str
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_backend_pb2.Backend, _Mapping]]] = ..., vips: _Optional[_Iterable[str]] = ..., filled_slots: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[_backend_pb2.Backend, _Mapping]]] = ..., settle_seconds: _Optional[int] = ..., udp_settle_seconds: _Optional[int] = ..., drain_idle_seconds: _Optional[int] = ..., vips: _Optional[_Iterable[str]] = ..., filled_slots: _Optional[int] = ..., rings: _Optional[_Iterable[_Union[RingStatus, _Mapping]]] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class RingStatus(_message.Message):
+    __slots__ = ("protocol", "stable_slots", "moving_slots", "tracked_slots", "refused_flows", "held_back")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    STABLE_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    MOVING_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    TRACKED_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FLOWS_FIELD_NUMBER: _ClassVar[int]
+    HELD_BACK_FIELD_NUMBER: _ClassVar[int]
+    protocol: str
+    stable_slots: int
+    moving_slots: int
+    tracked_slots: int
+    refused_flows: int
+    held_back: bool
+    def __init__(self, protocol: _Optional[str] = ..., stable_slots: _Optional[int] = ..., moving_slots: _Optional[int] = ..., tracked_slots: _Optional[int] = ..., refused_flows: _Optional[int] = ..., held_back: _Optional[bool] = ...) -> None: ...
 
 class GetPoolRequest(_message.Message):
     __slots__ = ("name",)

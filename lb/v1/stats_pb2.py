@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11lb/v1/stats.proto\x12\x05lb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetStatsRequest\"\xc0\x01\n\x05Stats\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x08received\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\x12\x1d\n\x04vips\x18\x03 \x03(\x0b\x32\x0f.lb.v1.VipStats\x12%\n\x08\x62\x61\x63kends\x18\x04 \x03(\x0b\x32\x13.lb.v1.BackendStats\x12%\n\x08verdicts\x18\x05 \x03(\x0b\x32\x13.lb.v1.VerdictStats\")\n\x07\x43ounter\x12\x0f\n\x07packets\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"u\n\x08VipStats\x12\x0b\n\x03vip\x18\x01 \x01(\t\x12 \n\x08received\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\x12!\n\tforwarded\x18\x03 \x01(\x0b\x32\x0e.lb.v1.Counter\x12\x17\n\x0ftoo_big_packets\x18\x04 \x01(\x04\"B\n\x0c\x42\x61\x63kendStats\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12!\n\tforwarded\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\"\x91\x04\n\x0cVerdictStats\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.lb.v1.VerdictStats.Verdict\x12\x1d\n\x05\x63ount\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"\x9e\x03\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\r\n\tFORWARDED\x10\x01\x12\x16\n\x12\x46ORWARDED_FRAGMENT\x10\x02\x12\x18\n\x14\x46ORWARDED_ICMP_ERROR\x10\x03\x12\x11\n\rANSWERED_ECHO\x10\x04\x12\x19\n\x15\x41NSWERED_TTL_EXCEEDED\x10\x05\x12\x14\n\x10\x41NSWERED_TOO_BIG\x10\x06\x12\x0f\n\x0bPASS_NOT_IP\x10\x10\x12\x10\n\x0cPASS_NOT_VIP\x10\x11\x12\x12\n\x0ePASS_MALFORMED\x10\x12\x12\r\n\tPASS_ICMP\x10\x13\x12\x13\n\x0f\x44ROP_NO_BACKEND\x10 \x12\x15\n\x11\x44ROP_ENCAP_FAILED\x10!\x12\x12\n\x0e\x44ROP_MALFORMED\x10\"\x12\r\n\tDROP_LAND\x10#\x12\x12\n\x0e\x44ROP_TCP_FLAGS\x10$\x12\x15\n\x11\x44ROP_TTL_EXCEEDED\x10%\x12\x10\n\x0c\x44ROP_TOO_BIG\x10&\x12\x11\n\rDROP_FRAGMENT\x10\'\x12\x10\n\x0c\x44ROP_HEADERS\x10(2@\n\x0cStatsService\x12\x30\n\x08GetStats\x12\x16.lb.v1.GetStatsRequest\x1a\x0c.lb.v1.Statsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11lb/v1/stats.proto\x12\x05lb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetStatsRequest\"\xeb\x01\n\x05Stats\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x08received\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\x12\x1d\n\x04vips\x18\x03 \x03(\x0b\x32\x0f.lb.v1.VipStats\x12%\n\x08\x62\x61\x63kends\x18\x04 \x03(\x0b\x32\x13.lb.v1.BackendStats\x12%\n\x08verdicts\x18\x05 \x03(\x0b\x32\x13.lb.v1.VerdictStats\x12)\n\nflow_table\x18\x06 \x01(\x0b\x32\x15.lb.v1.FlowTableStats\"\x9a\x01\n\x0e\x46lowTableStats\x12\x10\n\x08\x63\x61pacity\x18\x01 \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x04\x12\x14\n\x0cinserted_syn\x18\x03 \x01(\x04\x12\x13\n\x0brefused_syn\x18\x04 \x01(\x04\x12\x14\n\x0cinserted_old\x18\x05 \x01(\x04\x12\x13\n\x0brefused_old\x18\x06 \x01(\x04\x12\x0f\n\x07\x65xpired\x18\x07 \x01(\x04\")\n\x07\x43ounter\x12\x0f\n\x07packets\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"u\n\x08VipStats\x12\x0b\n\x03vip\x18\x01 \x01(\t\x12 \n\x08received\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\x12!\n\tforwarded\x18\x03 \x01(\x0b\x32\x0e.lb.v1.Counter\x12\x17\n\x0ftoo_big_packets\x18\x04 \x01(\x04\"B\n\x0c\x42\x61\x63kendStats\x12\x0f\n\x07\x62\x61\x63kend\x18\x01 \x01(\t\x12!\n\tforwarded\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\"\x91\x04\n\x0cVerdictStats\x12,\n\x07verdict\x18\x01 \x01(\x0e\x32\x1b.lb.v1.VerdictStats.Verdict\x12\x1d\n\x05\x63ount\x18\x02 \x01(\x0b\x32\x0e.lb.v1.Counter\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"\x9e\x03\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\r\n\tFORWARDED\x10\x01\x12\x16\n\x12\x46ORWARDED_FRAGMENT\x10\x02\x12\x18\n\x14\x46ORWARDED_ICMP_ERROR\x10\x03\x12\x11\n\rANSWERED_ECHO\x10\x04\x12\x19\n\x15\x41NSWERED_TTL_EXCEEDED\x10\x05\x12\x14\n\x10\x41NSWERED_TOO_BIG\x10\x06\x12\x0f\n\x0bPASS_NOT_IP\x10\x10\x12\x10\n\x0cPASS_NOT_VIP\x10\x11\x12\x12\n\x0ePASS_MALFORMED\x10\x12\x12\r\n\tPASS_ICMP\x10\x13\x12\x13\n\x0f\x44ROP_NO_BACKEND\x10 \x12\x15\n\x11\x44ROP_ENCAP_FAILED\x10!\x12\x12\n\x0e\x44ROP_MALFORMED\x10\"\x12\r\n\tDROP_LAND\x10#\x12\x12\n\x0e\x44ROP_TCP_FLAGS\x10$\x12\x15\n\x11\x44ROP_TTL_EXCEEDED\x10%\x12\x10\n\x0c\x44ROP_TOO_BIG\x10&\x12\x11\n\rDROP_FRAGMENT\x10\'\x12\x10\n\x0c\x44ROP_HEADERS\x10(2@\n\x0cStatsService\x12\x30\n\x08GetStats\x12\x16.lb.v1.GetStatsRequest\x1a\x0c.lb.v1.Statsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATSREQUEST']._serialized_start=61
   _globals['_GETSTATSREQUEST']._serialized_end=78
   _globals['_STATS']._serialized_start=81
-  _globals['_STATS']._serialized_end=273
-  _globals['_COUNTER']._serialized_start=275
-  _globals['_COUNTER']._serialized_end=316
-  _globals['_VIPSTATS']._serialized_start=318
-  _globals['_VIPSTATS']._serialized_end=435
-  _globals['_BACKENDSTATS']._serialized_start=437
-  _globals['_BACKENDSTATS']._serialized_end=503
-  _globals['_VERDICTSTATS']._serialized_start=506
-  _globals['_VERDICTSTATS']._serialized_end=1035
-  _globals['_VERDICTSTATS_VERDICT']._serialized_start=621
-  _globals['_VERDICTSTATS_VERDICT']._serialized_end=1035
-  _globals['_STATSSERVICE']._serialized_start=1037
-  _globals['_STATSSERVICE']._serialized_end=1101
+  _globals['_STATS']._serialized_end=316
+  _globals['_FLOWTABLESTATS']._serialized_start=319
+  _globals['_FLOWTABLESTATS']._serialized_end=473
+  _globals['_COUNTER']._serialized_start=475
+  _globals['_COUNTER']._serialized_end=516
+  _globals['_VIPSTATS']._serialized_start=518
+  _globals['_VIPSTATS']._serialized_end=635
+  _globals['_BACKENDSTATS']._serialized_start=637
+  _globals['_BACKENDSTATS']._serialized_end=703
+  _globals['_VERDICTSTATS']._serialized_start=706
+  _globals['_VERDICTSTATS']._serialized_end=1235
+  _globals['_VERDICTSTATS_VERDICT']._serialized_start=821
+  _globals['_VERDICTSTATS_VERDICT']._serialized_end=1235
+  _globals['_STATSSERVICE']._serialized_start=1237
+  _globals['_STATSSERVICE']._serialized_end=1301
 # @@protoc_insertion_point(module_scope)

@@ -15,18 +15,38 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Stats(_message.Message):
-    __slots__ = ("time", "received", "vips", "backends", "verdicts")
+    __slots__ = ("time", "received", "vips", "backends", "verdicts", "flow_table")
     TIME_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     VIPS_FIELD_NUMBER: _ClassVar[int]
     BACKENDS_FIELD_NUMBER: _ClassVar[int]
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    FLOW_TABLE_FIELD_NUMBER: _ClassVar[int]
     time: _timestamp_pb2.Timestamp
     received: Counter
     vips: _containers.RepeatedCompositeFieldContainer[VipStats]
     backends: _containers.RepeatedCompositeFieldContainer[BackendStats]
     verdicts: _containers.RepeatedCompositeFieldContainer[VerdictStats]
-    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., received: _Optional[_Union[Counter, _Mapping]] = ..., vips: _Optional[_Iterable[_Union[VipStats, _Mapping]]] = ..., backends: _Optional[_Iterable[_Union[BackendStats, _Mapping]]] = ..., verdicts: _Optional[_Iterable[_Union[VerdictStats, _Mapping]]] = ...) -> None: ...
+    flow_table: FlowTableStats
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., received: _Optional[_Union[Counter, _Mapping]] = ..., vips: _Optional[_Iterable[_Union[VipStats, _Mapping]]] = ..., backends: _Optional[_Iterable[_Union[BackendStats, _Mapping]]] = ..., verdicts: _Optional[_Iterable[_Union[VerdictStats, _Mapping]]] = ..., flow_table: _Optional[_Union[FlowTableStats, _Mapping]] = ...) -> None: ...
+
+class FlowTableStats(_message.Message):
+    __slots__ = ("capacity", "entries", "inserted_syn", "refused_syn", "inserted_old", "refused_old", "expired")
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    INSERTED_SYN_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_SYN_FIELD_NUMBER: _ClassVar[int]
+    INSERTED_OLD_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_OLD_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    capacity: int
+    entries: int
+    inserted_syn: int
+    refused_syn: int
+    inserted_old: int
+    refused_old: int
+    expired: int
+    def __init__(self, capacity: _Optional[int] = ..., entries: _Optional[int] = ..., inserted_syn: _Optional[int] = ..., refused_syn: _Optional[int] = ..., inserted_old: _Optional[int] = ..., refused_old: _Optional[int] = ..., expired: _Optional[int] = ...) -> None: ...
 
 class Counter(_message.Message):
     __slots__ = ("packets", "bytes")

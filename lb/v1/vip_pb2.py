@@ -26,7 +26,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0flb/v1/vip.proto\x12\x05lb.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\xbc\x01\n\x03Vip\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12%\n\x08protocol\x18\x04 \x01(\x0e\x32\x13.lb.v1.Vip.Protocol\x12\x0c\n\x04pool\x18\x05 \x01(\t\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x64 \x01(\t\"6\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x07\n\x03TCP\x10\x01\x12\x07\n\x03UDP\x10\x02\"\x1d\n\rGetVipRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListVipsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"E\n\x10ListVipsResponse\x12\x18\n\x04vips\x18\x01 \x03(\x0b\x32\n.lb.v1.Vip\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x10\x43reateVipRequest\x12\x0e\n\x06vip_id\x18\x01 \x01(\t\x12\x17\n\x03vip\x18\x02 \x01(\x0b\x32\n.lb.v1.Vip\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"s\n\x10UpdateVipRequest\x12\x17\n\x03vip\x18\x01 \x01(\x0b\x32\n.lb.v1.Vip\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"E\n\x10\x44\x65leteVipRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x32\x97\x02\n\nVipService\x12*\n\x06GetVip\x12\x14.lb.v1.GetVipRequest\x1a\n.lb.v1.Vip\x12;\n\x08ListVips\x12\x16.lb.v1.ListVipsRequest\x1a\x17.lb.v1.ListVipsResponse\x12\x30\n\tCreateVip\x12\x17.lb.v1.CreateVipRequest\x1a\n.lb.v1.Vip\x12\x30\n\tUpdateVip\x12\x17.lb.v1.UpdateVipRequest\x1a\n.lb.v1.Vip\x12<\n\tDeleteVip\x12\x17.lb.v1.DeleteVipRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0flb/v1/vip.proto\x12\x05lb.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\xe6\x02\n\x03Vip\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12%\n\x08protocol\x18\x04 \x01(\x0e\x32\x13.lb.v1.Vip.Protocol\x12\x0c\n\x04pool\x18\x05 \x01(\t\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12*\n\x0bhash_policy\x18\x07 \x01(\x0e\x32\x15.lb.v1.Vip.HashPolicy\x12\x0c\n\x04\x65tag\x18\x64 \x01(\t\"6\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x07\n\x03TCP\x10\x01\x12\x07\n\x03UDP\x10\x02\"|\n\nHashPolicy\x12\x1b\n\x17HASH_POLICY_UNSPECIFIED\x10\x00\x12\x0e\n\nFIVE_TUPLE\x10\x01\x12\n\n\x06SOURCE\x10\x02\x12\x1f\n\x1bSOURCE_AND_DESTINATION_PORT\x10\x03\x12\x14\n\x10\x44\x45STINATION_PORT\x10\x04\"\x1d\n\rGetVipRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fListVipsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"E\n\x10ListVipsResponse\x12\x18\n\x04vips\x18\x01 \x03(\x0b\x32\n.lb.v1.Vip\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x10\x43reateVipRequest\x12\x0e\n\x06vip_id\x18\x01 \x01(\t\x12\x17\n\x03vip\x18\x02 \x01(\x0b\x32\n.lb.v1.Vip\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"s\n\x10UpdateVipRequest\x12\x17\n\x03vip\x18\x01 \x01(\x0b\x32\n.lb.v1.Vip\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"E\n\x10\x44\x65leteVipRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x32\x97\x02\n\nVipService\x12*\n\x06GetVip\x12\x14.lb.v1.GetVipRequest\x1a\n.lb.v1.Vip\x12;\n\x08ListVips\x12\x16.lb.v1.ListVipsRequest\x1a\x17.lb.v1.ListVipsResponse\x12\x30\n\tCreateVip\x12\x17.lb.v1.CreateVipRequest\x1a\n.lb.v1.Vip\x12\x30\n\tUpdateVip\x12\x17.lb.v1.UpdateVipRequest\x1a\n.lb.v1.Vip\x12<\n\tDeleteVip\x12\x17.lb.v1.DeleteVipRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lb.v1.vip_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VIP']._serialized_start=90
-  _globals['_VIP']._serialized_end=278
-  _globals['_VIP_PROTOCOL']._serialized_start=224
-  _globals['_VIP_PROTOCOL']._serialized_end=278
-  _globals['_GETVIPREQUEST']._serialized_start=280
-  _globals['_GETVIPREQUEST']._serialized_end=309
-  _globals['_LISTVIPSREQUEST']._serialized_start=311
-  _globals['_LISTVIPSREQUEST']._serialized_end=367
-  _globals['_LISTVIPSRESPONSE']._serialized_start=369
-  _globals['_LISTVIPSRESPONSE']._serialized_end=438
-  _globals['_CREATEVIPREQUEST']._serialized_start=440
-  _globals['_CREATEVIPREQUEST']._serialized_end=522
-  _globals['_UPDATEVIPREQUEST']._serialized_start=524
-  _globals['_UPDATEVIPREQUEST']._serialized_end=639
-  _globals['_DELETEVIPREQUEST']._serialized_start=641
-  _globals['_DELETEVIPREQUEST']._serialized_end=710
-  _globals['_VIPSERVICE']._serialized_start=713
-  _globals['_VIPSERVICE']._serialized_end=992
+  _globals['_VIP']._serialized_end=448
+  _globals['_VIP_PROTOCOL']._serialized_start=268
+  _globals['_VIP_PROTOCOL']._serialized_end=322
+  _globals['_VIP_HASHPOLICY']._serialized_start=324
+  _globals['_VIP_HASHPOLICY']._serialized_end=448
+  _globals['_GETVIPREQUEST']._serialized_start=450
+  _globals['_GETVIPREQUEST']._serialized_end=479
+  _globals['_LISTVIPSREQUEST']._serialized_start=481
+  _globals['_LISTVIPSREQUEST']._serialized_end=537
+  _globals['_LISTVIPSRESPONSE']._serialized_start=539
+  _globals['_LISTVIPSRESPONSE']._serialized_end=608
+  _globals['_CREATEVIPREQUEST']._serialized_start=610
+  _globals['_CREATEVIPREQUEST']._serialized_end=692
+  _globals['_UPDATEVIPREQUEST']._serialized_start=694
+  _globals['_UPDATEVIPREQUEST']._serialized_end=809
+  _globals['_DELETEVIPREQUEST']._serialized_start=811
+  _globals['_DELETEVIPREQUEST']._serialized_end=880
+  _globals['_VIPSERVICE']._serialized_start=883
+  _globals['_VIPSERVICE']._serialized_end=1162
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Vip(_message.Message):
-    __slots__ = ("name", "address", "port", "protocol", "pool", "force", "etag")
+    __slots__ = ("name", "address", "port", "protocol", "pool", "force", "hash_policy", "etag")
     class Protocol(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PROTOCOL_UNSPECIFIED: _ClassVar[Vip.Protocol]
@@ -19,12 +19,25 @@ class Vip(_message.Message):
     PROTOCOL_UNSPECIFIED: Vip.Protocol
     TCP: Vip.Protocol
     UDP: Vip.Protocol
+    class HashPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        HASH_POLICY_UNSPECIFIED: _ClassVar[Vip.HashPolicy]
+        FIVE_TUPLE: _ClassVar[Vip.HashPolicy]
+        SOURCE: _ClassVar[Vip.HashPolicy]
+        SOURCE_AND_DESTINATION_PORT: _ClassVar[Vip.HashPolicy]
+        DESTINATION_PORT: _ClassVar[Vip.HashPolicy]
+    HASH_POLICY_UNSPECIFIED: Vip.HashPolicy
+    FIVE_TUPLE: Vip.HashPolicy
+    SOURCE: Vip.HashPolicy
+    SOURCE_AND_DESTINATION_PORT: Vip.HashPolicy
+    DESTINATION_PORT: Vip.HashPolicy
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    HASH_POLICY_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: str
@@ -32,8 +45,9 @@ class Vip(_message.Message):
     protocol: Vip.Protocol
     pool: str
     force: bool
+    hash_policy: Vip.HashPolicy
     etag: str
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., protocol: _Optional[_Union[Vip.Protocol, str]] = ..., pool: _Optional[str] = ..., force: _Optional[bool] = ..., etag: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., port: _Optional[int] = ..., protocol: _Optional[_Union[Vip.Protocol, str]] = ..., pool: _Optional[str] = ..., force: _Optional[bool] = ..., hash_policy: _Optional[_Union[Vip.HashPolicy, str]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class GetVipRequest(_message.Message):
     __slots__ = ("name",)
