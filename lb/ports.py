@@ -7,11 +7,13 @@ Each has a fake in ``tests/fakes`` that passes the same contract tests as the re
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lb.core.allocation import Allocation
+from lb.core.flows import Entry, FlowCounts
 from lb.core.model import Address, Config, Hop, View
 from lb.core.operations import Operation
 
@@ -134,8 +136,34 @@ class InterfaceState:
     reason: str
 
 
+class FlowTable(Protocol):
+    """Tracked flows. Its methods block."""
+
+    def refill(self, syn: int, old: int) -> None:
+        """Set how many flows may be entered until the next refill: new ones, and ones older than the move."""
+
+    def counts(self) -> FlowCounts:
+        """What happened to the table since it was made."""
+
+    def refused(self, ring: int) -> tuple[int, int]:
+        """(CLOCK_MONOTONIC second of the last refusal, refusals so far) of a ring."""
+
+    def mark_refused(self, ring: int, now: int) -> None:
+        """Stamp a refusal, as after a restart: what was refused meanwhile is not known."""
+
+    def scan(self) -> Iterator[list[Entry]]:
+        """Every entry, in pieces. Entries that come or go meanwhile may be missed or not."""
+
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """Remove entries by key; those that are gone already are passed over."""
+
+
 class DataPlane(Protocol):
     """The maps and the program. Written by the reconciler alone; its methods block."""
+
+    @property
+    def flows(self) -> FlowTable:
+        """The flow table."""
 
     def load(self, hash_key: bytes) -> None:
         """Make the program ready for a hash key of 16 bytes. Raises ``UnavailableError``."""
@@ -146,8 +174,8 @@ class DataPlane(Protocol):
     def epochs(self) -> Sequence[int]:
         """Epochs of all backend indices."""
 
-    def slots(self, ring: int) -> Sequence[int]:
-        """Slot words of a ring, RING_SIZE of them; zeros when it was never written."""
+    def slots(self, ring: int) -> array[int]:
+        """Slot words of a ring, RING_SIZE of them (typecode "I"); zeros when it was never written."""
 
     def apply(self, operations: Iterable[Operation]) -> None:
         """Carry out operations in order. Raises ``OSError`` when the kernel refuses one."""

@@ -50,9 +50,6 @@ CONTROL = struct.Struct("=I4x")
 VIP_ADDRESS = 4
 """Flag of the entry that marks an address as one that has VIPs."""
 
-TRACKED = 0xFFFF
-"""``base`` of a slot whose untracked flows may be anywhere."""
-
 _OUTER_TTL = 64
 _IPPROTO_IPIP = 4
 
@@ -98,13 +95,3 @@ def pack_backend(entry: BackendEntry, epoch: int) -> bytes:
         entry.mtu_bytes,
         outer_csum(entry) if entry.address.version == 4 else 0,
     )
-
-
-def stable(backend: int) -> int:
-    """Slot word of a slot that every flow agrees on: base == cur."""
-    return backend << 16 | backend
-
-
-def current(word: int) -> int:
-    """Backend index that a slot sends new flows to; 0 = none."""
-    return word & 0xFFFF

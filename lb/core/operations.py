@@ -36,6 +36,14 @@ class WriteSlots:
 
 
 @dataclass(frozen=True, slots=True)
+class SetSettle:
+    """Set how long an established flow of a ring may be silent, in seconds."""
+
+    ring: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class SwapVips:
     """Put a new VIP table in force, whole."""
 
@@ -50,4 +58,4 @@ class ResetCounters:
     backends: tuple[int, ...]
 
 
-Operation = WriteBackend | SetEpoch | WriteSlots | SwapVips | ResetCounters
+Operation = WriteBackend | SetEpoch | SetSettle | WriteSlots | SwapVips | ResetCounters

@@ -3,55 +3,68 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from lb.core.allocation import Allocation, allocate
-from lb.core.hashing import v4_mapped
-from lb.core.layout import VIP_ADDRESS, BackendEntry, stable
-from lb.core.maglev import Member, build_ring
-from lb.core.model import (
-    RING_SIZE,
-    Address,
-    AdminState,
-    Backend,
-    BackendState,
-    Config,
-    Hop,
-    Pool,
-    Settings,
-    Unresolved,
+from lb.core.layout import VIP_ADDRESS, BackendEntry
+from lb.core.members import (
+    Candidates,
+    Ring,
+    backend_entry,
+    candidate,
+    pool_ring,
+    takes_flows,
+    why_not_candidate,
 )
-from lb.core.operations import Operation, ResetCounters, SetEpoch, SwapVips, WriteBackend, WriteSlots
+from lb.core.model import RING_SIZE, Address, AdminState, Backend, BackendState, Config, Hop, Pool, Protocol, RingState
+from lb.core.moves import Moves, Words, count, evaluate, restore
+from lb.core.operations import Operation, ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
+from lb.core.slots import Facts, Kind, move_limit
 from lb.core.vip_table import VipEntry
-
-Candidates = tuple[tuple[int, bytes, int], ...]
-"""What a ring is made of: (backend index, identity, weight) of each candidate, in the pool's order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """A pool's Maglev answer: ``target[slot]`` is a backend index, ``counts`` the slots of each index."""
+class Observed:
+    """What the planner is told of the outside.
+
+    ``now``: CLOCK_MONOTONIC seconds. ``hop``: next hop of an address. ``slots``: a ring's words, none written since the
+    last fence. ``refused``: (second of the last refusal, how many so far) of a ring. ``clear``: by ring, TRACKED slots
+    that a scan found clear. ``first``: the first plan of this daemon, which lets no backend begin to accept: a crash may
+    have cut a batch short, and its remains have to be cleared away first.
+    """
+
+    now: int
+    hop: Callable[[Address], Hop]
+    slots: Callable[[int], Words]
+    refused: Callable[[int], tuple[int, int]]
+    clear: Mapping[int, AbstractSet[int]] = field(default_factory=dict)
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RingWork:
+    """A ring in the data plane: what its words were written for, and which of its slots are not STABLE."""
 
     candidates: Candidates
-    target: array[int]
-    counts: Mapping[int, int]
+    accepting: AbstractSet[int]
+    settle_seconds: int
+    moves: Moves
+    state: RingState
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """What the data plane holds, as far as this daemon wrote or read it; what is not here is written again.
 
-    ``epochs``: of every backend index. ``pools``: by pool name. ``rings``: ring index to the candidates that its
-    words were written for.
+    ``epochs``: of every backend index. ``pools``: by pool name. ``rings``: by ring index.
     """
 
     epochs: Sequence[int]
     entries: Mapping[int, BackendEntry] = field(default_factory=dict)
     pools: Mapping[str, Ring] = field(default_factory=dict)
-    rings: Mapping[int, Candidates] = field(default_factory=dict)
+    rings: Mapping[int, RingWork] = field(default_factory=dict)
     vips: tuple[VipEntry, ...] | None = None
 
 
@@ -63,128 +76,150 @@ class Plan:
     allocation: Allocation
     written: Written
     backends: Mapping[tuple[str, str], BackendState]
+    rings: Mapping[str, tuple[RingState, ...]]
 
 
-def plan(
-    config: Config,
-    hops: Callable[[Address], Hop],
-    allocation: Allocation,
-    written: Written,
-    read_slots: Callable[[int], Sequence[int]],
-) -> Plan:
+def plan(config: Config, allocation: Allocation, written: Written, observed: Observed) -> Plan:
     """Compute what has to be written.
 
-    Order: counters of reused numbers, backends, rings, VIPs; so nothing is reachable before it is complete, and what
-    is no longer reachable may go at any time.
+    Order: counters of reused numbers, backends, epochs, rings, VIPs; so nothing is reachable before it is complete, and
+    what is no longer reachable may go at any time.
 
     Raises:
         LimitError: The data plane has no room for the configuration.
     """
-    numbers = allocate(config, allocation)
-    operations: list[Operation] = []
-    states: dict[tuple[str, str], BackendState] = {}
-    epochs = list(written.epochs)
-    entries: dict[int, BackendEntry] = {}
-    pools: dict[str, Ring] = {}
-
-    fresh_vips = tuple(i for name, i in numbers.vips.items() if name not in allocation.vips)
-    fresh_backends = tuple(i for key, i in numbers.backends.items() if key not in allocation.backends)
-    if fresh_vips or fresh_backends:
-        operations.append(ResetCounters(fresh_vips, fresh_backends))
-
-    accepting: set[int] = set()
+    draft = _Draft(config, allocation, written, observed)
+    draft.reset_counters()
     for pool in config.pools.values():
-        candidates: list[tuple[int, bytes, int]] = []
-        for backend in pool.backends.values():
-            index = _index(numbers, pool, backend)
-            hop = hops(backend.address)
-            entry = _entry(config.settings, backend, hop) or written.entries.get(index)
-            if entry is not None:
-                entries[index] = entry
-                if written.entries.get(index) != entry:
-                    operations.append(WriteBackend(index, entry))
-            # A backend whose next hop is lost keeps its flows on the address that was last known.
-            if backend.admin_state is not AdminState.DISABLED and (entry is not None or epochs[index] % 2):
-                accepting.add(index)
-            if not _why_not_candidate(backend, hop):
-                candidates.append((index, v4_mapped(backend.address), backend.weight))
-        pools[pool.name] = _ring(tuple(candidates), written.pools.get(pool.name))
-        states |= _states(pool, numbers, hops, pools[pool.name])
-
-    for index, epoch in enumerate(epochs):
-        if epoch % 2 != (index in accepting):
-            epochs[index] = epoch + 1 & 0xFFFFFFFF
-            operations.append(SetEpoch(index, epochs[index]))
-
-    rings: dict[int, Candidates] = {}
-    for (name, _), number in numbers.rings.items():
-        rings[number] = pools[name].candidates
-        if written.rings.get(number) != rings[number]:
-            operations += _slots(number, pools[name], read_slots(number))
-
-    vips = _vip_entries(config, numbers)
+        draft.add_pool(pool)
+    draft.set_epochs()
+    for (pool_name, protocol), number in draft.numbers.rings.items():
+        draft.add_ring(config.pools[pool_name], Protocol(protocol), number)
+    vips = _vip_entries(config, draft.numbers)
     if vips != written.vips:
-        operations.append(SwapVips(vips))
-    return Plan(tuple(operations), numbers, Written(epochs, entries, pools, rings, vips), states)
+        draft.operations.append(SwapVips(vips))
+    now_written = Written(draft.epochs, draft.entries, draft.pools, draft.rings, vips)
+    by_pool = {
+        name: tuple(draft.rings[number].state for (pool, _), number in draft.numbers.rings.items() if pool == name)
+        for name in {pool for pool, _ in draft.numbers.rings}
+    }
+    return Plan(tuple(draft.operations), draft.numbers, now_written, draft.states, by_pool)
+
+
+class _Draft:
+    """A plan in the making."""
+
+    def __init__(self, config: Config, allocation: Allocation, written: Written, observed: Observed) -> None:
+        self.numbers = allocate(config, allocation)
+        self.operations: list[Operation] = []
+        self.epochs = list(written.epochs)
+        self.entries: dict[int, BackendEntry] = {}
+        self.pools: dict[str, Ring] = {}
+        self.rings: dict[int, RingWork] = {}
+        self.states: dict[tuple[str, str], BackendState] = {}
+        self._config = config
+        self._old = allocation
+        self._written = written
+        self._observed = observed
+        self._accepting: set[int] = set()
+        self._draining: set[int] = set()
+
+    def reset_counters(self) -> None:
+        """Numbers that are used again begin at zero."""
+        vips = tuple(i for name, i in self.numbers.vips.items() if name not in self._old.vips)
+        backends = tuple(i for key, i in self.numbers.backends.items() if key not in self._old.backends)
+        if vips or backends:
+            self.operations.append(ResetCounters(vips, backends))
+
+    def add_pool(self, pool: Pool) -> None:
+        """Entries of its members, who accepts, and its Maglev answer."""
+        candidates = []
+        reasons: dict[str, tuple[int, str, Hop]] = {}
+        for backend in pool.backends.values():
+            index = self.numbers.backends[pool.name, backend.name, str(backend.address)]
+            hop = self._observed.hop(backend.address)
+            accepts = self._add_backend(backend, index, hop)
+            reason = why_not_candidate(backend, hop)
+            if accepts and not reason:
+                candidates.append(candidate(index, backend))
+            reasons[backend.name] = index, reason, hop
+        ring = pool_ring(tuple(candidates), self._written.pools.get(pool.name))
+        self.pools[pool.name] = ring
+        for name, (index, reason, hop) in reasons.items():
+            self.states[pool.name, name] = BackendState(ring.counts.get(index, 0), reason, hop)
+
+    def _add_backend(self, backend: Backend, index: int, hop: Hop) -> bool:
+        known = self._written.entries.get(index)
+        entry = backend_entry(self._config.settings, backend, hop) or known
+        if entry is not None:
+            self.entries[index] = entry
+            if entry != known:
+                self.operations.append(WriteBackend(index, entry))
+        if not takes_flows(backend):
+            self._draining.add(index)
+        accepted = self.epochs[index] % 2 == 1
+        # A backend whose next hop is lost keeps its flows, on the address that was last known.
+        accepts = backend.admin_state is not AdminState.DISABLED and (accepted or entry is not None)
+        if self._observed.first and not accepted:
+            accepts = False
+        if accepts:
+            self._accepting.add(index)
+        return accepts
+
+    def set_epochs(self) -> None:
+        """Parity of every index; one that the configuration does not know does not accept."""
+        for index, epoch in enumerate(self.epochs):
+            if epoch % 2 != (index in self._accepting):
+                self.epochs[index] = epoch + 1 & 0xFFFFFFFF
+                self.operations.append(SetEpoch(index, self.epochs[index]))
+
+    def add_ring(self, pool: Pool, protocol: Protocol, number: int) -> None:
+        """Next words of a ring's slots, where anything bears on them."""
+        ring = self.pools[pool.name]
+        members = {self.numbers.backends[pool.name, b.name, str(b.address)] for b in pool.backends.values()}
+        accepting = frozenset(members & self._accepting)
+        settle = pool.udp_settle_seconds if protocol is Protocol.UDP else pool.settle_seconds
+        before = self._written.rings.get(number)
+        # A number that is new to its pool holds another one's words, which no packet has seen.
+        fresh = (pool.name, protocol) not in self._old.rings
+        if fresh:
+            before = None
+        if before is None or before.settle_seconds != settle:
+            self.operations.append(SetSettle(number, settle))
+        refused_at, refusals = self._observed.refused(number)
+        idle = before is not None and not before.moves
+        if before is not None and idle and (before.candidates, before.accepting) == (ring.candidates, accepting):
+            self.rings[number] = RingWork(ring.candidates, accepting, settle, before.moves, before.state)
+            return
+        words = self._observed.slots(number)
+        facts = Facts(
+            now=self._observed.now,
+            accepting=accepting,
+            limit=move_limit(settle),
+            refused_at=refused_at,
+            reachable=not fresh,
+            draining=self._draining,
+            drain_limit=move_limit(min(settle, pool.drain_idle_seconds)),
+            udp=protocol is Protocol.UDP,
+        )
+        moves = restore(words, self._observed.now) if before is None else before.moves
+        found = evaluate(words, ring.target, moves, facts, self._observed.clear.get(number, frozenset()))
+        if found.slots:
+            self.operations.append(WriteSlots(number, found.slots, found.words))
+        counts = count(RING_SIZE, found.moves)
+        state = RingState(
+            protocol, counts[Kind.STABLE], counts[Kind.MOVING], counts[Kind.TRACKED], refusals, found.held_back > 0
+        )
+        self.rings[number] = RingWork(ring.candidates, accepting, settle, found.moves, state)
 
 
 def _vip_entries(config: Config, numbers: Allocation) -> tuple[VipEntry, ...]:
     vips = config.vips.values()
     entries = [
-        VipEntry(v.address, v.port, v.protocol, numbers.rings[v.pool, v.protocol], numbers.vips[v.name]) for v in vips
+        VipEntry(
+            v.address, v.port, v.protocol, numbers.rings[v.pool, v.protocol], numbers.vips[v.name], int(v.hash_policy)
+        )
+        for v in vips
     ]
     addresses = dict.fromkeys(vip.address for vip in vips)
     return (*entries, *(VipEntry(address, 0, 0, 0, 0, VIP_ADDRESS) for address in addresses))
-
-
-def _index(numbers: Allocation, pool: Pool, backend: Backend) -> int:
-    return numbers.backends[pool.name, backend.name, str(backend.address)]
-
-
-def _entry(settings: Settings, backend: Backend, hop: Hop) -> BackendEntry | None:
-    if isinstance(hop, Unresolved):
-        return None
-    prefix = settings.outer_source_ipv4
-    source, mask = (hop.source, 0) if prefix is None else (prefix.network_address, int(prefix.hostmask))
-    return BackendEntry(hop.ifindex, hop.mac, hop.source_mac, backend.address, source, mask, hop.mtu_bytes)
-
-
-def _why_not_candidate(backend: Backend, hop: Hop) -> str:
-    match backend.admin_state, backend.weight, hop:
-        case AdminState.DISABLED, _, _:
-            return "disabled by the operator"
-        case AdminState.DRAINING, _, _:
-            return "draining: no new flows"
-        case _, 0, _:
-            return "weight 0: no new flows"
-        case _, _, Unresolved(reason):
-            return reason
-    return ""
-
-
-def _ring(candidates: Candidates, known: Ring | None) -> Ring:
-    if known is not None and known.candidates == candidates:
-        return known
-    order = build_ring([Member(identity, weight) for _, identity, weight in candidates])
-    indices = [index for index, _, _ in candidates]
-    target = array("H", [indices[member] for member in order] if order else bytes(2 * RING_SIZE))
-    return Ring(candidates, target, Counter(target) if order else {})
-
-
-def _states(
-    pool: Pool, numbers: Allocation, hops: Callable[[Address], Hop], ring: Ring
-) -> dict[tuple[str, str], BackendState]:
-    return {
-        (pool.name, backend.name): BackendState(
-            ring.counts.get(_index(numbers, pool, backend), 0), _why_not_candidate(backend, hop), hop
-        )
-        for backend in pool.backends.values()
-        for hop in [hops(backend.address)]
-    }
-
-
-def _slots(number: int, ring: Ring, words: Sequence[int]) -> list[Operation]:
-    changed = [slot for slot, index in enumerate(ring.target) if words[slot] != index * 0x10001]
-    if not changed:
-        return []
-    return [WriteSlots(number, changed, [stable(ring.target[slot]) for slot in changed])]

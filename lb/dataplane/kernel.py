@@ -7,17 +7,19 @@ import contextlib
 import ctypes
 import logging
 import os
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lb.core.errors import UnavailableError
 from lb.core.layout import BACKEND, pack_backend
 from lb.core.model import RING_SIZE
-from lb.core.operations import Operation, ResetCounters, SetEpoch, SwapVips, WriteBackend, WriteSlots
+from lb.core.operations import Operation, ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
 from lb.core.verdicts import Verdict
 from lb.core.vip_table import build_vip_table
 from lb.dataplane import libbpf
 from lb.dataplane.compiler import compile_source
+from lb.dataplane.flow_table import FlowTable
 from lb.dataplane.links import Links
 from lb.dataplane.maps import (
     BACKEND_COUNTERS,
@@ -53,6 +55,7 @@ class KernelDataPlane:
         self._bpf_dir = bpf_dir
         self._maps = MapSet(bpf_dir / MAPS)
         self._links = Links(bpf_dir, tuple(interfaces), mode)
+        self.flows = FlowTable(self._maps)
         self._lock: DirLock | None = None
         self._egress_fd = -1
         self._program_fd = -1
@@ -125,10 +128,10 @@ class KernelDataPlane:
         with self._maps["backends"].view as raw, raw.cast("I") as words:
             return words[::_EPOCH_WORDS].tolist()
 
-    def slots(self, ring: int) -> Sequence[int]:
+    def slots(self, ring: int) -> array[int]:
         """Slot words of a ring; zeros when it was never written."""
         with self._maps.inner("rings", RING, ring).view as raw, raw.cast("I") as words:
-            return words[:RING_SIZE].tolist()
+            return array("I", words[:RING_SIZE])
 
     def apply(self, operations: Iterable[Operation]) -> None:
         """Carry out operations in order."""
@@ -139,6 +142,8 @@ class KernelDataPlane:
                 case SetEpoch(index, epoch):
                     with self._maps["backends"].view as raw, raw.cast("I") as words:
                         words[index * _EPOCH_WORDS] = epoch
+                case SetSettle(ring, seconds):
+                    self.flows.settle(ring, seconds)
                 case WriteSlots():
                     self._write_slots(operation)
                 case SwapVips():

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entries of the flow table, and what a scan of it tells the reconciler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lb.core.slots import COLLECT_SLACK_SECONDS, SCAN_SLACK_SECONDS, blocks, life_limit, live
+
+
+class Entry(NamedTuple):
+    """One entry as read: ``key`` is the raw key; the rest as in ``struct flow`` and ``struct flow_key``.
+
+    A named tuple, since a scan makes a million of them.
+    """
+
+    key: bytes
+    vip: int
+    epoch: int
+    backend: int
+    life: int
+    seen: int
+    slot: int
+    ring: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCounts:
+    """Since the table was made: flows entered and refused, for SYNs and for flows older than the move."""
+
+    inserted_syn: int = 0
+    inserted_old: int = 0
+    refused_syn: int = 0
+    refused_old: int = 0
+
+    @property
+    def inserted(self) -> int:
+        """Entries made so far."""
+        return self.inserted_syn + self.inserted_old
+
+
+@dataclass(slots=True)
+class Census:
+    """What one scan found.
+
+    ``entries``: how many there were. ``live``: live entries by backend index. ``blocked``: (ring, slot) pairs with an
+    entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again.
+    """
+
+    entries: int = 0
+    live: dict[int, int] = field(default_factory=dict)
+    blocked: set[tuple[int, int]] = field(default_factory=set)
+    dead: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Against what a scan judges entries: taken after a fence that follows the last write.
+
+    ``epochs``: by backend index. ``vips``: VIP indices in use. ``settle_seconds``: by ring in use. ``words``: slot
+    words of a ring.
+    """
+
+    now: int
+    epochs: Sequence[int]
+    vips: Container[int]
+    settle_seconds: Mapping[int, int]
+    words: Callable[[int], Sequence[int]]
+
+    def judge(self, census: Census, entries: Iterable[Entry]) -> None:
+        """Add a piece of a scan to the census."""
+        for entry in entries:
+            census.entries += 1
+            settle = self.settle_seconds.get(entry.ring)
+            if settle is None or entry.vip not in self.vips:
+                # Its VIP or ring has gone: no packet can reach it.
+                census.dead.append(entry.key)
+                continue
+            epoch = self.epochs[entry.backend]
+            limit = life_limit(entry.life, settle)
+            if live(entry.epoch, epoch, entry.seen, self.now, limit, SCAN_SLACK_SECONDS):
+                census.live[entry.backend] = census.live.get(entry.backend, 0) + 1
+                if blocks(self.words(entry.ring)[entry.slot], entry.backend, entry.life):
+                    census.blocked.add((entry.ring, entry.slot))
+            elif not live(entry.epoch, epoch, entry.seen, self.now, limit, COLLECT_SLACK_SECONDS):
+                census.dead.append(entry.key)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every verb of vip, pool and backend: what goes over the wire, and what comes out in each format."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from cli.conftest import Run, cells
+from cli.fake_server import FakeServer
+
+from lb.v1 import backend_pb2, pool_pb2, vip_pb2
+
+NOUNS = ["vip", "pool", "backend"]
+EXISTING = {"vip": "web", "pool": "web", "backend": "web/b1"}
+FULL = {"vip": "vips/web", "pool": "pools/web", "backend": "pools/web/backends/b1"}
+CREATE = {
+    "vip": ["new", "--address", "192.0.2.9", "--port", "443", "--protocol", "tcp", "--pool", "web"],
+    "pool": ["new", "--description", "fresh"],
+    "backend": ["web/new", "--address", "10.0.0.19"],
+}
+UPDATE = {
+    "vip": ["web", "--pool", "blue"],
+    "pool": ["web", "--description", "fresh"],
+    "backend": ["web/b1", "--weight", "3"],
+}
+
+
+def test_vip_list_shows_all_pages_as_a_table(fake: FakeServer, run: Run) -> None:
+    """A list that stops at the first page hides objects; the fake's pages hold two."""
+    result = run("vip", "list")
+    assert cells(result.stdout) == [
+        ["NAME", "ADDRESS", "PORT", "PROTOCOL", "POOL"],
+        ["alt", "192.0.2.1", "8080", "tcp", "spare"],
+        ["dns", "192.0.2.53", "any", "udp", "web"],
+        ["web", "192.0.2.1", "80", "tcp", "web"],
+    ]
+    assert (result.exit_code, result.stderr, len(fake.requests)) == (0, "", 2)
+
+
+@pytest.mark.usefixtures("fake")
+def test_pool_list_counts_members_and_those_in_the_ring(run: Run) -> None:
+    assert cells(run("pool", "list").stdout) == [
+        ["NAME", "BACKENDS", "IN-RING", "VIPS", "DESCRIPTION"],
+        ["blue", "0", "0", "-", "-"],
+        ["spare", "0", "0", "-", "-"],
+        ["web", "2", "1", "dns,web", "front servers"],
+    ]
+
+
+@pytest.mark.usefixtures("fake")
+def test_backend_list_says_why_one_is_outside_the_ring(run: Run) -> None:
+    """The reason is longer than 80 columns and must arrive whole in a pipe."""
+    reason = "no route to 10.0.0.12: add one, or a default route, on the balancer's own machine"
+    assert cells(run("backend", "list", "web").stdout) == [
+        ["NAME", "ADDRESS", "WEIGHT", "ADMIN", "SHARE", "NEXT-HOP", "REASON"],
+        ["web/b1", "10.0.0.11", "2", "enabled", "66.7%", "02:00:00:00:00:11 via eth1", "-"],
+        ["web/b2", "10.0.0.12", "0", "draining", "0.0%", "unresolved", reason],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "parent", "names"),
+    [
+        ([], "pools/-", ["spare/b9", "web/b1", "web/b2"]),
+        (["web"], "pools/web", ["web/b1", "web/b2"]),
+        (["pools/spare"], "pools/spare", ["spare/b9"]),
+    ],
+)
+def test_backend_list_takes_a_pool_or_lists_all(
+    fake: FakeServer, run: Run, args: list[str], parent: str, names: list[str]
+) -> None:
+    result = run("backend", "list", *args)
+    assert [row[0] for row in cells(result.stdout)[1:]] == names
+    assert {request.parent for request in fake.requests} == {parent}
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_an_empty_list_is_valid_in_every_format(run: Run, noun: str) -> None:
+    """Scripts get an empty list, people a hint on stderr."""
+    assert json.loads(run(noun, "list", "-o", "json").stdout) == {f"{noun}s": []}
+    assert yaml.safe_load(run(noun, "list", "-o", "yaml").stdout) == {f"{noun}s": []}
+    result = run(noun, "list")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("NAME")
+    assert f"lbctl {noun} create" in result.stderr
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_json_and_yaml_hold_the_same_data(fake: FakeServer, run: Run, noun: str) -> None:
+    as_json = json.loads(run("-o", "json", noun, "list").stdout)
+    assert as_json == yaml.safe_load(run("-o", "yaml", noun, "list").stdout)
+    assert [item["name"] for item in as_json[f"{noun}s"]] == sorted(getattr(fake, f"{noun}s"))
+    one = json.loads(run(noun, "get", EXISTING[noun], "-o", "json").stdout)
+    assert one == yaml.safe_load(run(noun, "get", EXISTING[noun], "-o", "yaml").stdout)
+    assert one in as_json[f"{noun}s"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_json_shows_zero_and_false(run: Run) -> None:
+    """A script that reads `.port` or `.status.inRing` must not get null for 0 and false."""
+    vip = json.loads(run("vip", "get", "dns", "-o", "json").stdout)
+    assert (vip["port"], vip["protocol"], vip["force"]) == (0, "UDP", True)
+    assert json.loads(run("vip", "get", "web", "-o", "json").stdout)["force"] is False
+    backend = json.loads(run("backend", "get", "web/b2", "-o", "json").stdout)
+    assert (backend["weight"], backend["status"]["inRing"], backend["status"]["slots"]) == (0, False, 0)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+@pytest.mark.parametrize("names", [EXISTING, FULL])
+def test_get_takes_short_and_full_names(fake: FakeServer, run: Run, noun: str, names: dict[str, str]) -> None:
+    result = run(noun, "get", names[noun])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert cells(result.stdout)[0] == ["NAME", EXISTING[noun]]
+    assert fake.requests[0].name == FULL[noun]
+
+
+def test_get_shows_everything_about_a_backend(fake: FakeServer, run: Run) -> None:
+    assert dict(cells(run("backend", "get", "web/b1").stdout)) == {
+        "NAME": "web/b1",
+        "ADDRESS": "10.0.0.11",
+        "WEIGHT": "2",
+        "ADMIN": "enabled",
+        "IN-RING": "yes",
+        "SHARE": "66.7% (43691 of 65537 slots)",
+        "NEXT-HOP": "02:00:00:00:00:11 via eth1",
+        "GATEWAY": "10.9.0.1",
+        "MTU": "1500 bytes",
+        "REASON": "-",
+        "ETAG": fake.backends["pools/web/backends/b1"].etag,
+    }
+
+
+@pytest.mark.usefixtures("fake")
+def test_get_shows_everything_about_a_pool(run: Run) -> None:
+    shown = dict(cells(run("pool", "get", "web").stdout))
+    assert shown["BACKENDS"] == "web/b1,web/b2"
+    assert (shown["RING"], shown["VIPS"]) == ("65537 of 65537 slots filled", "dns,web")
+
+
+def test_create_vip_sends_what_was_given(fake: FakeServer, run: Run) -> None:
+    result = run("vip", "create", *CREATE["vip"], "--force")
+    assert (result.exit_code, result.stderr) == (0, "created vip new\n")
+    assert cells(result.stdout)[0] == ["NAME", "new"]
+    vip = vip_pb2.Vip(address="192.0.2.9", port=443, protocol=vip_pb2.Vip.TCP, pool="pools/web", force=True)
+    assert fake.requests == [vip_pb2.CreateVipRequest(vip_id="new", vip=vip)]
+
+
+def test_create_pool_sends_what_was_given(fake: FakeServer, run: Run) -> None:
+    assert run("pool", "create", "pools/new", "--description", "fresh").stderr == "created pool new\n"
+    assert fake.requests == [pool_pb2.CreatePoolRequest(pool_id="new", pool=pool_pb2.Pool(description="fresh"))]
+
+
+def test_create_backend_leaves_the_defaults_to_the_server(fake: FakeServer, run: Run) -> None:
+    """An unset weight is the server's default, a weight of 0 is not."""
+    run("backend", "create", "web/new", "--address", "10.0.0.19")
+    run("backend", "create", "web/zero", "--address", "10.0.0.20", "--weight", "0", "--admin-state", "Draining")
+    first, second = fake.requests
+    assert (first.parent, first.backend_id) == ("pools/web", "new")
+    assert first.backend == backend_pb2.Backend(address="10.0.0.19")
+    assert second.backend == backend_pb2.Backend(
+        address="10.0.0.20", weight=0, admin_state=backend_pb2.Backend.DRAINING
+    )
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_backend_outside_the_ring_is_announced(run: Run) -> None:
+    """`backend create` succeeds without a next hop: the operator must hear that no traffic will come."""
+    result = run("backend", "update", "web/b2", "--weight", "5")
+    assert result.exit_code == 0
+    assert "updated backend web/b2\nit takes no new flows now: no route to 10.0.0.12: add one" in result.stderr
+    assert run("backend", "update", "web/b1", "--weight", "5").stderr == "updated backend web/b1\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "paths", "check"),
+    [
+        (["vip", "update", "web", "--pool", "blue"], ["pool"], lambda r: r.vip.pool == "pools/blue"),
+        (["vip", "update", "web", "--no-force"], ["force"], lambda r: r.vip.force is False),
+        (["pool", "update", "web", "--description", ""], ["description"], lambda r: r.pool.name == "pools/web"),
+        (["backend", "update", "web/b1", "--weight", "0"], ["weight"], lambda r: r.backend.HasField("weight")),
+        (
+            ["backend", "update", "web/b1", "--admin-state", "disabled", "--weight", "3"],
+            ["admin_state", "weight"],
+            lambda r: (r.backend.weight, r.backend.admin_state) == (3, backend_pb2.Backend.DISABLED),
+        ),
+    ],
+)
+def test_update_masks_exactly_the_given_fields(fake: FakeServer, run: Run, args, paths, check) -> None:
+    """A field outside the mask would be reset by an update that never meant it."""
+    result = run(*args)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, f"updated {args[0]} {args[2]}")
+    (request,) = fake.requests
+    assert list(request.update_mask.paths) == paths
+    assert check(request)
+
+
+@pytest.mark.parametrize(
+    ("noun", "flags"),
+    [("vip", "--pool or --force/--no-force"), ("pool", "--description"), ("backend", "--weight or --admin-state")],
+)
+def test_update_without_a_field_says_which_there_are(fake: FakeServer, run: Run, noun: str, flags: str) -> None:
+    result = run(noun, "update", EXISTING[noun], "--etag", "x")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"Error: nothing to change: give {flags}\n")
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_delete_asks_nothing_and_reports_on_stderr(fake: FakeServer, run: Run, noun: str) -> None:
+    result = run(noun, "delete", EXISTING[noun])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"deleted {noun} {EXISTING[noun]}\n")
+    assert FULL[noun] not in getattr(fake, f"{noun}s")
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_etag_guards_update_and_delete(fake: FakeServer, run: Run, noun: str) -> None:
+    table = getattr(fake, f"{noun}s")
+    for verb, args in (("update", UPDATE[noun]), ("delete", [EXISTING[noun]])):
+        stale = run(noun, verb, *args, "--etag", "stale")
+        assert (stale.exit_code, stale.stdout) == (4, "")
+        assert "was changed meanwhile" in stale.stderr
+        assert run(noun, verb, *args, "--etag", table[FULL[noun]].etag).exit_code == 0
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_validate_only_changes_nothing(fake: FakeServer, run: Run, noun: str) -> None:
+    table = getattr(fake, f"{noun}s")
+    before = dict(table)
+    for verb, args in (("create", CREATE[noun]), ("update", UPDATE[noun]), ("delete", [EXISTING[noun]])):
+        result = run(noun, verb, *args, "--validate-only")
+        assert result.exit_code == 0
+        assert result.stderr == f"valid, nothing was changed: {noun} {args[0]}\n"
+    assert [request.validate_only for request in fake.requests] == [True] * 3
+    assert dict(table) == before
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_create_and_update_print_the_resource(fake: FakeServer, run: Run, noun: str, output: str) -> None:
+    """So that a script gets the new etag without another call."""
+    for verb, args in (("create", CREATE[noun]), ("update", UPDATE[noun])):
+        shown = yaml.safe_load(run(noun, verb, *args, "-o", output).stdout)
+        assert getattr(fake, f"{noun}s")[shown["name"]].etag == shown["etag"]
