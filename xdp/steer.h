@@ -42,13 +42,13 @@ static __always_inline __u32 epoch_of(__u32 index)
 	return backend ? *(volatile __u32 *)&backend->epoch : 0;
 }
 
+/* How long the client may be silent; never longer than a move waits, or the move would end before the entry does. */
 static __always_inline __u32 life_seconds(__u32 life, const struct ring_info *info)
 {
-	if (life == HALF_OPEN)
-		return HALF_OPEN_SECONDS;
-	if (life == CLOSING)
-		return CLOSING_SECONDS;
-	return info->settle_seconds;
+	__u32 settle = info->settle_seconds;
+	__u32 seconds = life == HALF_OPEN ? HALF_OPEN_SECONDS : life == CLOSING ? CLOSING_SECONDS : settle;
+
+	return seconds < settle ? seconds : settle;
 }
 
 static __always_inline int spend(__s64 *tokens)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lb.core.slots import COLLECT_SLACK_SECONDS, SCAN_SLACK_SECONDS, blocks, life_limit, live
+from lb.core.moves import Words
+from lb.core.slots import COLLECT_SLACK_SECONDS, SCAN_SLACK_SECONDS, Kind, blocks, kind, life_limit, live
 
 
 class Entry(NamedTuple):
@@ -46,28 +47,30 @@ class Census:
     """What one scan found.
 
     ``entries``: how many there were. ``live``: live entries by backend index. ``blocked``: (ring, slot) pairs with an
-    entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again.
+    entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again. ``orphans``: keys of
+    VIPs or rings that no packet can reach, by VIP index.
     """
 
     entries: int = 0
     live: dict[int, int] = field(default_factory=dict)
     blocked: set[tuple[int, int]] = field(default_factory=set)
     dead: list[bytes] = field(default_factory=list)
+    orphans: dict[int, list[bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
     """Against what a scan judges entries: taken after a fence that follows the last write.
 
-    ``epochs``: by backend index. ``vips``: VIP indices in use. ``settle_seconds``: by ring in use. ``words``: slot
-    words of a ring.
+    ``epochs``: by backend index. ``vips``: VIP indices in use. ``settle_seconds``: by ring in use. ``tracked``: slot
+    words by ring, of the rings that have TRACKED slots.
     """
 
     now: int
     epochs: Sequence[int]
     vips: Container[int]
     settle_seconds: Mapping[int, int]
-    words: Callable[[int], Sequence[int]]
+    tracked: Mapping[int, Words]
 
     def judge(self, census: Census, entries: Iterable[Entry]) -> None:
         """Add a piece of a scan to the census."""
@@ -75,14 +78,25 @@ class Observer:
             census.entries += 1
             settle = self.settle_seconds.get(entry.ring)
             if settle is None or entry.vip not in self.vips:
-                # Its VIP or ring has gone: no packet can reach it.
-                census.dead.append(entry.key)
+                census.orphans.setdefault(entry.vip, []).append(entry.key)
                 continue
             epoch = self.epochs[entry.backend]
             limit = life_limit(entry.life, settle)
             if live(entry.epoch, epoch, entry.seen, self.now, limit, SCAN_SLACK_SECONDS):
                 census.live[entry.backend] = census.live.get(entry.backend, 0) + 1
-                if blocks(self.words(entry.ring)[entry.slot], entry.backend, entry.life):
+                words = self.tracked.get(entry.ring)
+                if words is not None and blocks(words[entry.slot], entry.backend, entry.life):
                     census.blocked.add((entry.ring, entry.slot))
             elif not live(entry.epoch, epoch, entry.seen, self.now, limit, COLLECT_SLACK_SECONDS):
                 census.dead.append(entry.key)
+
+    def clear(self, census: Census) -> Mapping[int, frozenset[int]]:
+        """TRACKED slots, by ring, that nothing in the census keeps so."""
+        return {
+            ring: frozenset(
+                slot
+                for slot, word in enumerate(words)
+                if kind(word) is Kind.TRACKED and (ring, slot) not in census.blocked
+            )
+            for ring, words in self.tracked.items()
+        }

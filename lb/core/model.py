@@ -94,8 +94,8 @@ class Vip:
 class Settings:
     """What holds for the whole balancer.
 
-    ``hash_key``: 16 secret bytes; all zero until one is made. ``outer_source_ipv4`` and ``outer_source_ipv6``: prefix of
-    the outer source address, None for the egress interface's own address.
+    ``hash_key``: 16 secret bytes; all zero until one is made. ``outer_source_ipv4`` and ``outer_source_ipv6``: prefix
+    of the outer source address, None for the egress interface's own address.
     """
 
     hash_key: bytes = bytes(16)

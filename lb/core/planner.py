@@ -29,10 +29,10 @@ from lb.core.vip_table import VipEntry
 class Observed:
     """What the planner is told of the outside.
 
-    ``now``: CLOCK_MONOTONIC seconds. ``hop``: next hop of an address. ``slots``: a ring's words, none written since the
-    last fence. ``refused``: (second of the last refusal, how many so far) of a ring. ``clear``: by ring, TRACKED slots
-    that a scan found clear. ``first``: the first plan of this daemon, which lets no backend begin to accept: a crash may
-    have cut a batch short, and its remains have to be cleared away first.
+    ``now``: CLOCK_MONOTONIC seconds. ``hop``: next hop of an address. ``slots``: a ring's words, none written since
+    the last fence. ``refused``: (second of the last refusal, how many so far) of a ring. ``clear``: by ring, TRACKED
+    slots that a scan found clear. ``first``: the first plan of this daemon, which lets no backend begin to accept: a
+    crash may have cut a batch short, and its remains have to be cleared away first.
     """
 
     now: int

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
+from lb.core.allocation import Allocation
 from lb.core.errors import UnavailableError
-from lb.core.model import Address, Config, NextHop, Unresolved, View
-from lb.core.planner import Plan, Written, plan
+from lb.core.model import Address, BackendState, Config, NextHop, Unresolved, View
+from lb.core.planner import Observed, Plan, Written, plan
 from lb.core.validate import check_edit
+from lb.daemon.flow_keeper import FlowKeeper
 from lb.ports import Change, Counters, DaemonState, DataPlane, NextHops, Store
 
 log = logging.getLogger("lb.reconciler")
@@ -20,12 +24,12 @@ log = logging.getLogger("lb.reconciler")
 SETTLE_SECONDS = 1.0
 """How long a change waits for the next hops of the backends that it brings."""
 
-RETRY_SECONDS = 1.0
-"""After the kernel refused an operation."""
+TICK_SECONDS = 1.0
+"""Between two rounds of timers, budgets and scans; also when the kernel refused an operation."""
 
 
 class Reconciler:
-    """Serialises everything that changes the data plane: edits, and next hops that come and go."""
+    """Serialises everything that changes the data plane: edits, next hops that come and go, timers of moving slots."""
 
     def __init__(self, store: Store, data_plane: DataPlane, next_hops: NextHops, bpf_dir: str) -> None:
         self._store = store
@@ -35,9 +39,11 @@ class Reconciler:
         self._started_at = time.time()
         self._lock = asyncio.Lock()
         self._moved = asyncio.Event()
-        self._follower: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._keeper = FlowKeeper(data_plane)
+        self._clear: Mapping[int, frozenset[int]] = {}
         self._failure = "starting"
-        self._dirty = False
+        self._dirty = True
         self._revision = 0
         self._config = Config()
         self._plan: Plan | None = None
@@ -54,25 +60,28 @@ class Reconciler:
         self._track(config)
         await self._next_hops.settle(_addresses(config), SETTLE_SECONDS)
 
-        written = Written(await asyncio.to_thread(self._data_plane.epochs))
-        first = await asyncio.to_thread(
-            plan, config, self._next_hops.hop, stored.allocation, written, self._data_plane.slots
-        )
+        first = await asyncio.to_thread(self._first_plan, config, stored.allocation)
         self._revision = stored.revision
         if config != stored.config or first.allocation != stored.allocation:
             self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation)
         await asyncio.to_thread(self._data_plane.load, config.settings.hash_key)
         await self._write(config, first)
+        # The first plan let nobody begin to accept; this one does.
+        await self._write(config, await self._replan(config))
+        await asyncio.to_thread(self._keeper.refill)
         await asyncio.to_thread(self._data_plane.attach)
         self._next_hops.on_change(self._moved.set)
-        self._follower = asyncio.create_task(self._follow(), name="follow next hops")
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="follow"),
+            asyncio.create_task(self._scan(), name="scan flows"),
+        ]
 
     async def stop(self) -> None:
         """Stop writing; the data plane stays as it is."""
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
-            self._follower = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
 
     def view(self) -> View:
         """Latest consistent snapshot."""
@@ -96,7 +105,7 @@ class Reconciler:
                 await self._next_hops.settle(fresh, SETTLE_SECONDS)
                 planned = await self._replan(after)
                 if validate_only:
-                    return View(self._revision, after, planned.backends)
+                    return View(self._revision, after, planned.backends, planned.rings)
                 self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation)
                 self._config = after
             finally:
@@ -104,16 +113,28 @@ class Reconciler:
             await self._write(after, planned)
             return self._view
 
+    def _first_plan(self, config: Config, allocation: Allocation) -> Plan:
+        now = _now()
+        for ring in allocation.rings.values():
+            # What was refused while nobody looked is not known: moves wait their full time.
+            self._data_plane.flows.mark_refused(ring, now)
+        written = Written(self._data_plane.epochs())
+        return plan(config, allocation, written, self._observed(first=True))
+
     async def _replan(self, config: Config) -> Plan:
         assert self._plan is not None
-        return await asyncio.to_thread(
-            plan,
-            config,
-            self._next_hops.hop,
-            self._plan.allocation,
-            self._plan.written,
-            self._data_plane.slots,
-        )
+        await asyncio.to_thread(self._fence)
+        return await asyncio.to_thread(plan, config, self._plan.allocation, self._plan.written, self._observed())
+
+    def _observed(self, *, first: bool = False) -> Observed:
+        data_plane = self._data_plane
+        return Observed(_now(), self._next_hops.hop, data_plane.slots, data_plane.flows.refused, self._clear, first)
+
+    def _fence(self) -> None:
+        """Before a batch, if anything was written since the last fence: packets that saw older words have left."""
+        if self._dirty:
+            self._data_plane.fence()
+            self._dirty = False
 
     async def _write(self, config: Config, planned: Plan) -> None:
         try:
@@ -124,36 +145,59 @@ class Reconciler:
             self._failure = f"the maps are behind the configuration: {error}"
             unknown = Written(await asyncio.to_thread(self._data_plane.epochs))
             planned = replace(planned, written=unknown)
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._moved.set)
         else:
             self._failure = ""
         self._config, self._plan = config, planned
-        self._view = View(self._revision, config, planned.backends)
+        self._view = View(self._revision, config, planned.backends, planned.rings)
         if self._failure:
             raise UnavailableError(f"{self._failure}; the change is stored and will be written as soon as it can be")
 
     def _carry_out(self, planned: Plan) -> None:
-        if not planned.operations:
-            return
-        if self._dirty:
-            # Before numbers of the last batch are used again: packets that saw its old words have left by now.
-            self._data_plane.fence()
-        self._dirty = True
-        self._data_plane.apply(planned.operations)
+        if planned.operations:
+            self._dirty = True
+            self._keeper.wrote(planned.operations)
+            self._data_plane.apply(planned.operations)
+        self._clear = {}
 
     async def _follow(self) -> None:
-        """Rewrite what depends on next hops whenever they change."""
+        """Rewrite what depends on next hops when they change, and what depends on time each second."""
         while True:
-            await self._moved.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), TICK_SECONDS)
+            moved = self._moved.is_set()
             self._moved.clear()
             async with self._lock:
-                before = self._view.backends
-                planned = await self._replan(self._config)
-                _log_hops(before, planned)
-                try:
-                    await self._write(self._config, planned)
-                except UnavailableError as error:
-                    log.error("%s", error)
+                await asyncio.to_thread(self._keeper.refill)
+                assert self._plan is not None
+                if moved or self._failure or any(work.moves for work in self._plan.written.rings.values()):
+                    await self._round()
+
+    async def _round(self) -> None:
+        planned = await self._replan(self._config)
+        _log_changes(self._view, planned)
+        try:
+            await self._write(self._config, planned)
+        except UnavailableError as error:
+            log.error("%s", error)
+
+    async def _scan(self) -> None:
+        """Scan the flow table for as long as there is anything in it, or a slot that waits for a scan."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            async with self._lock:
+                assert self._plan is not None
+                if not await asyncio.to_thread(self._keeper.due, self._plan, loop.time()):
+                    continue
+                await asyncio.to_thread(self._fence)
+                scan = await asyncio.to_thread(self._keeper.observe, self._plan, _now())
+            began = loop.time()
+            await asyncio.to_thread(self._keeper.scan, scan)
+            async with self._lock:
+                vips = frozenset(self._plan.allocation.vips.values())
+                self._clear = await asyncio.to_thread(self._keeper.finish, scan, vips, began, loop.time())
+                if self._clear:
+                    await self._round()
 
     def _track(self, *configs: Config) -> None:
         self._next_hops.track(frozenset().union(*map(_addresses, configs)))
@@ -172,6 +216,7 @@ class Reconciler:
                 for (pool, name, _), index in numbers.backends.items()
             },
             verdicts=self._data_plane.verdict_counts(),
+            flow_table=self._keeper.count(),
         )
 
     async def state(self) -> DaemonState:
@@ -181,6 +226,11 @@ class Reconciler:
         if self._failure:
             reasons.insert(0, self._failure)
         return DaemonState(not reasons, "; ".join(reasons), self._started_at, self._bpf_dir, interfaces)
+
+
+def _now() -> int:
+    """Seconds of the clock that the data plane stamps with."""
+    return int(time.monotonic())
 
 
 def _with_hash_key(config: Config) -> Config:
@@ -204,12 +254,23 @@ def _changed(before: Config, after: Config) -> frozenset[Address]:
     )
 
 
-def _log_hops(before: object, planned: Plan) -> None:
-    assert isinstance(before, dict)
+def _log_changes(before: View, planned: Plan) -> None:
+    unknown = BackendState(0, "", Unresolved(""))
     for key, state in planned.backends.items():
-        if key in before and before[key].hop != state.hop:
-            match state.hop:
-                case NextHop(interface=interface, mac=mac):
-                    log.info("backend %s/%s: next hop %s via %s", *key, mac.hex(":"), interface)
-                case Unresolved(reason):
-                    log.warning("backend %s/%s: no next hop: %s", *key, reason)
+        if before.backends.get(key, unknown).hop == state.hop:
+            continue
+        match state.hop:
+            case NextHop(interface=interface, mac=mac):
+                log.info("backend %s/%s: next hop %s via %s", *key, mac.hex(":"), interface)
+            case Unresolved(reason):
+                log.warning("backend %s/%s: no next hop: %s", *key, reason)
+    for name, rings in planned.rings.items():
+        was = {ring.protocol: ring.held_back for ring in before.rings.get(name, ())}
+        for ring in rings:
+            if ring.held_back and not was.get(ring.protocol):
+                log.warning(
+                    "pool %s, %s: slots have been moving for more than twice their time, because flows cannot be "
+                    "tracked: the flow table is too full",
+                    name,
+                    ring.protocol.name,
+                )

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from lb.core.allocation import Allocation
 from lb.core.model import Address, Config, Hop, NextHop
-from lb.core.planner import Plan, Written, plan
+from lb.core.planner import Observed, Plan, Written, plan
 from lb.core.verdicts import Verdict
 from lb.dataplane import libbpf
 from lb.dataplane.kernel import KernelDataPlane
@@ -61,6 +62,7 @@ class Box:
         self.data_plane.open()
         self.config = Config()
         self.hops: dict[Address, Hop] = {}
+        self.clear: dict[int, frozenset[int]] = {}
         self.allocation = Allocation()
         self.written = Written(self.data_plane.epochs())
         self.data_plane.load(HASH_KEY)
@@ -74,8 +76,11 @@ class Box:
 
     def configure(self, config: Config) -> Plan:
         """Bring the maps to a configuration."""
-        planned = plan(config, self.hop, self.allocation, self.written, self.data_plane.slots)
         self.data_plane.fence()
+        observed = Observed(
+            int(time.monotonic()), self.hop, self.data_plane.slots, self.data_plane.flows.refused, self.clear
+        )
+        planned = plan(config, self.allocation, self.written, observed)
         self.data_plane.apply(planned.operations)
         self.config, self.allocation, self.written = config, planned.allocation, planned.written
         return planned

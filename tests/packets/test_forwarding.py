@@ -25,12 +25,17 @@ VIP = "192.0.2.1"
 XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT = 1, 2, 3, 4
 
 
+def unprotected(name: str, members: dict[str, Backend]) -> Pool:
+    """A pool whose slots change at once: the tests here look at one configuration at a time."""
+    return Pool(name, backends=members, settle_seconds=0, udp_settle_seconds=0)
+
+
 def config(*weights: int, port: int = 80) -> Config:
     """A TCP and a UDP VIP on one pool with members 10.0.0.11, 10.0.0.12, ..."""
     members = {f"b{i}": Backend(f"b{i}", ip_address(f"10.0.0.{11 + i}"), weight) for i, weight in enumerate(weights)}
     return Config(
         Settings(HASH_KEY),
-        {"web": Pool("web", backends=members)},
+        {"web": unprotected("web", members)},
         {
             "web": Vip("web", ip_address(VIP), port, Protocol.TCP, "web"),
             "dns": Vip("dns", ip_address(VIP), 53, Protocol.UDP, "web"),
@@ -140,7 +145,7 @@ def test_what_is_not_ours_passes_untouched(balancer: Box, name: str, packet: byt
 def test_any_port_vip_takes_every_port_but_those_with_a_vip_of_their_own(balancer: Box) -> None:
     """The exact entry is looked up first."""
     base = config(1, port=0)
-    other = Pool("other", backends={"b": Backend("b", ip_address("10.0.1.1"))})
+    other = unprotected("other", {"b": Backend("b", ip_address("10.0.1.1"))})
     exact = Vip("exact", ip_address(VIP), 443, Protocol.TCP, "other")
     balancer.configure(replace(base, pools={**base.pools, "other": other}, vips={**base.vips, "exact": exact}))
     for port, backend in ((1, "10.0.0.11"), (65535, "10.0.0.11"), (443, "10.0.1.1")):
@@ -160,7 +165,7 @@ def test_deleting_a_vip_lets_the_next_packet_pass(balancer: Box) -> None:
                                      {"b": Backend("b", ip_address("10.0.0.9"), 1, AdminState.DISABLED)}])  # fmt: skip
 def test_a_vip_without_backends_drops(balancer: Box, members: dict[str, Backend]) -> None:
     """Passing would let the box itself answer with a reset."""
-    balancer.configure(replace(config(), pools={"web": Pool("web", backends=members)}))
+    balancer.configure(replace(config(), pools={"web": unprotected("web", members)}))
     verdict, result = balancer.verdict(frame(TCP(dport=80)))
     assert (verdict, result.action) == (Verdict.DROP_NO_BACKEND, XDP_DROP)
 
@@ -204,15 +209,15 @@ def test_counters_add_up(balancer: Box) -> None:
     planned = balancer.configure(config(1, 1))
     before = sum(balancer.counts().values())
     vips = planned.allocation.vips
-    start = {name: balancer.data_plane.vip_counts(index) for name, index in vips.items()}
+    start = {name: balancer.data_plane.vip_count(index) for name, index in vips.items()}
     backends_before = sum(balancer.data_plane.backend_count(i).packets for i in planned.allocation.backends.values())
     sent = [frame(TCP(sport=i, dport=80)) for i in range(50)] + [frame(UDP(sport=i, dport=53)) for i in range(30)]
     for packet in [*sent, frame(TCP(dport=9), dst="192.0.2.9")]:
         balancer.run(packet)
     assert sum(balancer.counts().values()) == before + 81
     for name, packets in (("web", 50), ("dns", 30)):
-        received, forwarded = balancer.data_plane.vip_counts(vips[name])
-        assert received.packets - start[name][0].packets == packets
-        assert forwarded.packets - start[name][1].packets == packets
+        count = balancer.data_plane.vip_count(vips[name])
+        assert count.received.packets - start[name].received.packets == packets
+        assert count.forwarded.packets - start[name].forwarded.packets == packets
     backends = sum(balancer.data_plane.backend_count(i).packets for i in planned.allocation.backends.values())
     assert backends - backends_before == 80

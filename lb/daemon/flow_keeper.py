@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upkeep of the flow table: budgets, and scans that end TRACKED slots and collect dead entries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+from lb.core.flows import Census, Observer
+from lb.core.limits import FLOW_ENTRIES
+from lb.core.operations import Operation, WriteSlots
+from lb.core.planner import Plan
+from lb.ports import DataPlane, FlowTableCount
+
+SCAN_SECONDS = 2
+"""Between two scans, while there is anything to scan for."""
+
+SCAN_SHARE = 10
+"""A scan that takes long is repeated the later: at most one part in so many of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A finished scan, with what it was made against: ``writes`` by ring, when it began."""
+
+    observer: Observer
+    census: Census
+    writes: Mapping[int, int]
+
+
+class FlowKeeper:
+    """Knows how full the flow table is. Its methods block; they are called inside the reconciler's lock, but `scan`."""
+
+    def __init__(self, data_plane: DataPlane) -> None:
+        self._data_plane = data_plane
+        self._writes: Counter[int] = Counter()
+        self._scanned = 0
+        self._inserted_before = 0
+        self._inserted_at_start = 0
+        self._deleted = 0
+        self._due_at = 0.0
+
+    def entries(self) -> int:
+        """How many there are: those of the last scan and what came since; never too few."""
+        return self._scanned + self._data_plane.flows.counts().inserted - self._inserted_before
+
+    def count(self) -> FlowTableCount:
+        """For export."""
+        counts = self._data_plane.flows.counts()
+        return FlowTableCount(
+            FLOW_ENTRIES,
+            self._scanned + counts.inserted - self._inserted_before,
+            counts.inserted_syn,
+            counts.inserted_old,
+            counts.refused_syn,
+            counts.refused_old,
+            self._deleted,
+        )
+
+    def refill(self) -> None:
+        """Budgets for the next second. Old flows stop at half of the table, so that they cannot starve new ones."""
+        used = self.entries()
+        self._data_plane.flows.refill(max(0, FLOW_ENTRIES - used), max(0, FLOW_ENTRIES // 2 - used))
+
+    def wrote(self, operations: tuple[Operation, ...]) -> None:
+        """Remember which rings were written: what a running scan says of them does not count any more."""
+        self._writes.update(operation.ring for operation in operations if isinstance(operation, WriteSlots))
+
+    def due(self, plan: Plan, now: float) -> bool:
+        """Whether a scan would have anything to do."""
+        tracked = any(ring.state.tracked for ring in plan.written.rings.values())
+        return now >= self._due_at and (tracked or self.entries() > 0)
+
+    def observe(self, plan: Plan, now: int) -> Scan:
+        """Prepare a scan, right after a fence."""
+        numbers, rings = plan.allocation, plan.written.rings
+        observer = Observer(
+            now,
+            plan.written.epochs,
+            frozenset(numbers.vips.values()),
+            {number: work.settle_seconds for number, work in rings.items()},
+            {number: self._data_plane.slots(number) for number, work in rings.items() if work.state.tracked},
+        )
+        return Scan(observer, Census(), dict(self._writes))
+
+    def scan(self, scan: Scan) -> None:
+        """Read the whole table. Long: outside the lock."""
+        self._inserted_at_start = self._data_plane.flows.counts().inserted
+        for entries in self._data_plane.flows.scan():
+            scan.observer.judge(scan.census, entries)
+
+    def finish(self, scan: Scan, vips: Container[int], began: float, now: float) -> Mapping[int, frozenset[int]]:
+        """Delete what is dead; returns the slots, by ring, that may become STABLE.
+
+        ``vips``: VIP indices in use now; one that was given out since the scan began owns its entries again.
+        """
+        census = scan.census
+        orphans = [key for vip, keys in census.orphans.items() if vip not in vips for key in keys]
+        dead = [*census.dead, *orphans]
+        self._data_plane.flows.delete(dead)
+        self._deleted += len(dead)
+        self._scanned = census.entries - len(dead)
+        self._inserted_before = self._inserted_at_start
+        self._due_at = now + max(SCAN_SECONDS, SCAN_SHARE * (now - began))
+        return {
+            ring: slots
+            for ring, slots in scan.observer.clear(census).items()
+            if slots and self._writes[ring] == scan.writes.get(ring, 0)
+        }
