@@ -63,8 +63,8 @@ static __always_inline int spend(__s64 *tokens)
 static __always_inline __u32 steer_tracked(const struct packet *pkt, const struct vip *vip, __u32 slot, __u32 cur,
 					   __u32 base, enum steering steering)
 {
-	__u32 zero = 0, ring = vip->ring;
-	struct ring_info *info = ring_infos.lookup(&ring);
+	__u32 zero = 0, number = vip->ring;
+	struct ring_info *info = ring_infos.lookup(&number);
 	struct flow_counter *counted = flow_counters.lookup(&zero);
 	struct budget *budget = budgets.lookup(&zero);
 	struct flow_key key = {
@@ -89,7 +89,7 @@ static __always_inline __u32 steer_tracked(const struct packet *pkt, const struc
 
 		if (idle < 0)
 			idle = 0;
-		if ((__u32)who & 1 && (__u32)who == epoch_of(backend) && flow->slot == slot && flow->ring == ring &&
+		if ((__u32)who & 1 && (__u32)who == epoch_of(backend) && flow->slot == slot && flow->ring == number &&
 		    (__u32)idle < life_seconds(life, info) + SLACK_SECONDS) {
 			if (steering == STEER_READ_ONLY)
 				return backend;
@@ -130,7 +130,7 @@ static __always_inline __u32 steer_tracked(const struct packet *pkt, const struc
 				.who = pack_who(cur_epoch, cur, HALF_OPEN),
 				.seen = now,
 				.slot = slot,
-				.ring = ring,
+				.ring = number,
 			};
 
 			/* BPF_ANY: of two SYNs on two CPUs the last one wins. */
@@ -150,7 +150,7 @@ static __always_inline __u32 steer_tracked(const struct packet *pkt, const struc
 				.who = pack_who(epoch, old, pkt->tcp_flags & TCP_FIN ? CLOSING : ESTABLISHED),
 				.seen = now,
 				.slot = slot,
-				.ring = ring,
+				.ring = number,
 			};
 
 			if (!flows.insert(&key, &made)) {

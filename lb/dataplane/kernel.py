@@ -24,9 +24,8 @@ from lb.dataplane.links import Links
 from lb.dataplane.maps import (
     BACKEND_COUNTERS,
     EGRESS,
-    PERSISTENT,
     RING,
-    TEMPLATES,
+    SYMBOLS,
     VERDICT_COUNTERS,
     VIP_COUNTERS,
     VIP_TABLE,
@@ -45,7 +44,6 @@ _META_SIZE = 64
 _MEMBARRIER = 324
 _MEMBARRIER_CMD_GLOBAL = 1
 _EPOCH_WORDS = BACKEND.size // 4
-_SYMBOLS = (*(spec.name for spec in PERSISTENT if spec.name != "meta"), EGRESS.name, *TEMPLATES)
 
 
 class KernelDataPlane:
@@ -90,7 +88,7 @@ class KernelDataPlane:
 
     def load_source(self, source: Source) -> None:
         """Like ``load``, for any source of the program."""
-        compiled = compile_source(source, [PROGRAM], _SYMBOLS)
+        compiled = compile_source(source, [PROGRAM], SYMBOLS)
         try:
             # Made anew with each program: a devmap remembers its first program's flags.
             self._egress_fd = EGRESS.create()

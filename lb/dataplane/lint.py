@@ -6,18 +6,20 @@ from __future__ import annotations
 import sys
 
 from lb.dataplane.compiler import CompileError, compile_source
+from lb.dataplane.maps import SYMBOLS
+from lb.dataplane.pins import PROGRAM
 from lb.dataplane.source import Source, balancer_source, join_includes, source_dir
 
 _STRICT = ("-Wextra", "-Werror", "-Wshadow")
 
 
 def main() -> int:
-    sources = {"balancer": balancer_source(bytes(16))}
+    sources = {PROGRAM: balancer_source(bytes(16))}
     decap = source_dir() / "decap.c"
     sources["decap"] = Source(join_includes(decap), {"DECAP_ADDRESS": "1U"})
     for function, source in sources.items():
         try:
-            compile_source(source, [function], [], cflags=_STRICT)
+            compile_source(source, [function], SYMBOLS if function == PROGRAM else [], cflags=_STRICT)
         except CompileError as error:
             print(error.message, file=sys.stderr)
             return 1

@@ -117,8 +117,8 @@ PERSISTENT = (
 )
 """Maps that outlive programs and daemons. The inner maps are pinned beside them: ``vip_table-N``, ``ring-N``."""
 
-TEMPLATES = ("vip_table", "ring")
-"""Names in the C source that stand for inner maps."""
+SYMBOLS = (*(spec.name for spec in PERSISTENT if spec is not META), EGRESS.name, VIP_TABLE.name, RING.name)
+"""Maps that the C source names; the last two stand for inner maps."""
 
 
 def layout_hash() -> bytes:
