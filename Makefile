@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 TESTBED := PYTHONPATH=netns-testbed $(PY) -m testbed
 
-.PHONY: help demo test bench lint proto testbed testbed-down setup clean
+.PHONY: help demo test bench fuzz interop lint proto testbed testbed-down setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,16 @@ testbed-down: setup ## remove the testbed
 
 test: setup ## all tests, with real packets on the real kernel
 	@$(PY) -m pytest
+
+bench: setup ## nanoseconds a packet, as ratios of interleaved runs; JSON=FILE keeps the samples
+	@PYTHONPATH=netns-testbed:tests $(PY) -m bench $(if $(JSON),--json $(JSON))
+
+fuzz: setup ## two million random and mutated packets through the real program
+	@PYTHONPATH=netns-testbed:tests $(PY) -m packets.fuzz --packets 2000000
+
+interop: setup ## a real kernel in QEMU unwraps what we send and answers: all encapsulations
+	@.ci/setup qemu-system-x86 cpio socat
+	@PYTHONPATH=netns-testbed:tests $(PY) -m interop
 
 lint: setup ## ruff, mypy --strict, layers, compiler warnings, generated code
 	@.ci/lint

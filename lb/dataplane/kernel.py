@@ -20,7 +20,7 @@ from lb.core.vip_table import build_vip_table
 from lb.dataplane import libbpf
 from lb.dataplane.compiler import compile_source
 from lb.dataplane.flow_table import FlowTable
-from lb.dataplane.links import Links
+from lb.dataplane.links import Links, needs_multi_buffer
 from lb.dataplane.maps import (
     BACKEND_COUNTERS,
     EGRESS,
@@ -52,7 +52,8 @@ class KernelDataPlane:
     def __init__(self, bpf_dir: Path, interfaces: Sequence[str], mode: XdpMode | None = None) -> None:
         self._bpf_dir = bpf_dir
         self._maps = MapSet(bpf_dir / MAPS)
-        self._links = Links(bpf_dir, tuple(interfaces), mode)
+        self._interfaces = tuple(interfaces)
+        self._links = Links(bpf_dir, self._interfaces, mode)
         self.flows = FlowTable(self._maps)
         self._lock: DirLock | None = None
         self._egress_fd = -1
@@ -84,17 +85,19 @@ class KernelDataPlane:
 
     def load(self, hash_key: bytes) -> None:
         """Compile and load the program; it runs once it is attached. Raises ``UnavailableError``."""
-        self.load_source(balancer_source(hash_key))
+        multi_buffer = needs_multi_buffer(self._interfaces)
+        flags = libbpf.F_XDP_HAS_FRAGS if multi_buffer else 0
+        self.load_source(balancer_source(hash_key, multi_buffer=multi_buffer), flags)
 
-    def load_source(self, source: Source) -> None:
-        """Like ``load``, for any source of the program."""
+    def load_source(self, source: Source, flags: int = 0) -> None:
+        """Like ``load``, for any source of the program; ``flags`` of BPF_PROG_LOAD."""
         compiled = compile_source(source, [PROGRAM], SYMBOLS)
         try:
             # Made anew with each program: a devmap remembers its first program's flags.
             self._egress_fd = EGRESS.create()
             self._carry_egress_over()
             code = compiled.bind(PROGRAM, {**self._maps.fds(), EGRESS.name: self._egress_fd})
-            self._program_fd = libbpf.prog_load(PROGRAM, code)
+            self._program_fd = libbpf.prog_load(PROGRAM, code, flags)
         except OSError as error:
             raise UnavailableError(f"cannot load the XDP program: {error.strerror or error}") from error
 

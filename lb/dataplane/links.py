@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import socket
+import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 from lb.core.errors import UnavailableError
@@ -15,6 +18,10 @@ from lb.ports import InterfaceState, XdpMode
 
 log = logging.getLogger("lb.dataplane")
 
+SINGLE_BUFFER_MTU = 3_400
+"""A page less headroom, tailroom and link-layer header; drivers differ by some bytes."""
+
+_SIOCGIFMTU = 0x8921
 _FLAGS = {XdpMode.NATIVE: libbpf.XDP_FLAGS_DRV_MODE, XdpMode.GENERIC: libbpf.XDP_FLAGS_SKB_MODE}
 
 
@@ -98,6 +105,21 @@ class Links:
             return InterfaceState(interface, False, None, "the interface was replaced: restart lbd to attach again")
         mode = XdpMode.GENERIC if libbpf.xdp_attach_mode(ifindex) == libbpf.XDP_ATTACHED_SKB else XdpMode.NATIVE
         return InterfaceState(interface, True, mode, "")
+
+
+def needs_multi_buffer(interfaces: Iterable[str]) -> bool:
+    """Whether any interface has frames that do not fit one buffer: drivers then take only programs that say so."""
+    return any(_mtu(name) > SINGLE_BUFFER_MTU for name in interfaces)
+
+
+def _mtu(interface: str) -> int:
+    request = struct.pack("16sI12x", interface.encode(), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe, _SIOCGIFMTU, request)
+        except OSError:
+            return 0
+    return int(struct.unpack_from("I", answer, 16)[0])
 
 
 def _ifindex(interface: str) -> int:

@@ -60,9 +60,13 @@ def _joined(path: Path, seen: set[Path]) -> list[str]:
     return out
 
 
-def balancer_source(hash_key: bytes) -> Source:
-    """The balancer, compiled for a configuration; ``hash_key``: 16 bytes."""
+def balancer_source(hash_key: bytes, *, multi_buffer: bool = False) -> Source:
+    """The balancer, compiled for a configuration.
+
+    ``hash_key``: 16 bytes. ``multi_buffer``: frames may span several buffers, as drivers need it for jumbo frames.
+    """
     defines = {
+        **({"MULTI_BUFFER": "1"} if multi_buffer else {}),
         "RING_SIZE": f"{RING_SIZE}U",
         "VIP_SLOTS_LOG2": str(VIP_SLOTS_LOG2),
         **{f"HASH_KEY_{i}": f"{word:#x}ULL" for i, word in enumerate(expand_hash_key(hash_key))},

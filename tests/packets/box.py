@@ -52,6 +52,8 @@ class Box:
     """Two interfaces, ``in0`` and ``out0``; backends' next hops are on ``in0`` unless ``hops`` says otherwise."""
 
     def __init__(self, bpf_dir: Path) -> None:
+        # Else the kernel's own neighbour discovery arrives among the test's packets and is counted.
+        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
         for name in ("in0", "out0"):
             subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p"], check=True)
             for end in (name, f"{name}p"):
@@ -59,15 +61,20 @@ class Box:
         self.ifindex = {name: socket.if_nametoindex(name) for name in ("in0", "out0")}
         self.bpf_dir = bpf_dir
         self.data_plane = KernelDataPlane(bpf_dir, ["in0", "out0"])
-        self.data_plane.open()
         self.config = Config()
         self.hops: dict[Address, Hop] = {}
         self.clear: dict[int, frozenset[int]] = {}
         self.allocation = Allocation()
-        self.written = Written(self.data_plane.epochs())
-        self.data_plane.load(HASH_KEY)
-        self.data_plane.attach()
-        self.program = libbpf.obj_get(bpf_dir / PROGRAM)
+        try:
+            self.data_plane.open()
+            self.written = Written(self.data_plane.epochs())
+            self.data_plane.load(HASH_KEY)
+            self.data_plane.attach()
+            self.program = libbpf.obj_get(bpf_dir / PROGRAM)
+        except BaseException:
+            # Else the bpffs stays busy, and unmounting it hides what went wrong.
+            self.data_plane.close()
+            raise
 
     def hop(self, address: Address) -> Hop:
         """As a resolver would answer."""
