@@ -145,8 +145,14 @@ class FlowTable(Protocol):
     def counts(self) -> FlowCounts:
         """What happened to the table since it was made."""
 
-    def refused(self, ring: int) -> tuple[int, int]:
-        """(CLOCK_MONOTONIC second of the last refusal, refusals so far) of a ring."""
+    def refused_at(self, ring: int) -> int:
+        """CLOCK_MONOTONIC second of a ring's last refusal."""
+
+    def refusals(self, ring: int) -> int:
+        """Flows of a ring that were refused since its map was made; wraps at 32 bits."""
+
+    def hold(self, ring: int, on: bool) -> None:
+        """Drop new flows of a ring that cannot be tracked, while its moves end."""
 
     def mark_refused(self, ring: int, now: int) -> None:
         """Stamp a refusal, as after a restart: what was refused meanwhile is not known."""

@@ -11,6 +11,8 @@
 #define LB_STEER_H
 
 #define BASE_TRACKED 0xffffU
+/* Not an index: a new flow that cannot be tracked, in the instant in which its slot's move ends. */
+#define BACKEND_HELD 0xffffU
 #define HALF_OPEN_SECONDS 75
 #define CLOSING_SECONDS 120
 /* A clock that is read on two CPUs, and seconds that are cut off: an entry lives this much longer than its limit. */
@@ -59,7 +61,38 @@ static __always_inline int spend(__s64 *tokens)
 	return 1;
 }
 
-/* The slot moves: consult the flow table, and write to it as the packet's kind asks. Returns a backend index, 0 = none. */
+/* Epochs that this packet has read: each is read once, and everything is decided on what was read. */
+struct epochs {
+	__u32 backend;
+	__u32 epoch;
+};
+
+static __always_inline __u32 epoch_once(const struct epochs *read, __u32 index)
+{
+	return read->backend == index ? read->epoch : epoch_of(index);
+}
+
+/* Enters a flow into the table; 0 when the budget is spent, the table is full or somebody else was quicker. */
+static __always_inline int track(const struct flow_key *key, struct flow *flow, enum steering steering,
+				 struct budget *budget, struct flow_counter *counted)
+{
+	if (steering == STEER_SYN) {
+		/* BPF_ANY: of two SYNs on two CPUs the last one wins. */
+		if (!spend(&budget->syn) || flows.update((struct flow_key *)key, flow))
+			return 0;
+		counted->inserted_syn++;
+	} else {
+		/* BPF_NOEXIST */
+		if (!spend(&budget->old) || flows.insert((struct flow_key *)key, flow))
+			return 0;
+		counted->inserted_old++;
+	}
+	return 1;
+}
+
+/* The slot moves: consult the flow table, and write to it as the packet's kind asks.
+ * Returns a backend index; 0 = none, BACKEND_HELD = drop for now. tests/model/steer.py says the same in Python.
+ */
 static __always_inline __u32 steer_tracked(const struct packet *pkt, const struct vip *vip, __u32 slot, __u32 cur,
 					   __u32 base, enum steering steering)
 {
@@ -72,42 +105,55 @@ static __always_inline __u32 steer_tracked(const struct packet *pkt, const struc
 		.ports = pkt->ports,
 		.vip = vip->index,
 	};
+	struct epochs read = {};
 
-	if (!info || !counted || !budget)
-		return cur;
+	if (!info || !counted || !budget || (steering == STEER_SYN && !cur))
+		return 0;
 
 	__u32 now = bpf_ktime_get_ns() / NS_PER_SECOND;
-	__u32 cur_epoch = epoch_of(cur);
 	struct flow *flow = flows.lookup(&key);
 
 	if (flow) {
 		__u64 who = *(volatile __u64 *)&flow->who;
+		__u32 epoch = who;
 		__u32 backend = who >> 32 & 0xffff;
 		__u32 life = who >> 48 & 0xff;
 		__u32 seen = *(volatile __u32 *)&flow->seen;
 		__s32 idle = now - seen;
 
+		read.backend = backend;
+		read.epoch = epoch_of(backend);
+		/* Another CPU's clock may be ahead. */
 		if (idle < 0)
 			idle = 0;
-		if ((__u32)who & 1 && (__u32)who == epoch_of(backend) && flow->slot == slot && flow->ring == number &&
+		if (epoch & 1 && epoch == read.epoch && flow->slot == slot && flow->ring == number &&
 		    (__u32)idle < life_seconds(life, info) + SLACK_SECONDS) {
 			if (steering == STEER_READ_ONLY)
 				return backend;
 			if (steering == STEER_SYN) {
 				/* A SYN always begins a new flow, whatever the entry of its port's last user says. */
+				__u32 cur_epoch = epoch_once(&read, cur);
+
 				if (cur_epoch & 1) {
 					backend = cur;
-					who = pack_who(cur_epoch, cur, HALF_OPEN);
-				} else {
-					who = pack_who((__u32)who, backend, HALF_OPEN);
+					epoch = cur_epoch;
 				}
-				*(volatile __u64 *)&flow->who = who;
+				life = HALF_OPEN;
+			} else if (base == BASE_TRACKED && backend == cur) {
+				/* It goes there anyway. A FIN must not shorten the entry's life between a scan and the
+				 * slot's becoming STABLE.
+				 */
+				return cur;
 			} else if (pkt->tcp_flags & (TCP_FIN | TCP_RST)) {
-				if (life != CLOSING)
-					*(volatile __u64 *)&flow->who = pack_who((__u32)who, backend, CLOSING);
+				life = CLOSING;
 			} else if (life == HALF_OPEN) {
-				*(volatile __u64 *)&flow->who = pack_who((__u32)who, backend, ESTABLISHED);
+				life = ESTABLISHED;
 			}
+
+			__u64 now_who = pack_who(epoch, backend, life);
+
+			if (now_who != who)
+				*(volatile __u64 *)&flow->who = now_who;
 			if (seen != now)
 				*(volatile __u32 *)&flow->seen = now;
 			return backend;
@@ -117,55 +163,37 @@ static __always_inline __u32 steer_tracked(const struct packet *pkt, const struc
 	if (base == BASE_TRACKED)
 		return cur;
 
-	__u32 base_epoch = epoch_of(base);
+	__u32 base_epoch = epoch_once(&read, base);
 	__u32 old = base_epoch & 1 ? base : cur;
 
-	if (steering == STEER_READ_ONLY)
+	if (steering == STEER_READ_ONLY || pkt->tcp_flags & TCP_RST)
 		return old;
-	if (steering == STEER_SYN) {
-		if (!cur)
-			return 0;
-		if (!flow && cur_epoch & 1 && spend(&budget->syn)) {
-			struct flow made = {
-				.who = pack_who(cur_epoch, cur, HALF_OPEN),
-				.seen = now,
-				.slot = slot,
-				.ring = number,
-			};
 
-			/* BPF_ANY: of two SYNs on two CPUs the last one wins. */
-			if (!flows.update(&key, &made)) {
-				counted->inserted_syn++;
-				return cur;
-			}
-		}
+	__u32 target = steering == STEER_SYN ? cur : old;
+	struct flow made = {
+		.who = pack_who(target == base ? base_epoch : epoch_once(&read, target), target,
+				steering == STEER_SYN ? HALF_OPEN : pkt->tcp_flags & TCP_FIN ? CLOSING : ESTABLISHED),
+		.seen = now,
+		.slot = slot,
+		.ring = number,
+	};
+
+	/* The key of an entry that is not live is taken until the collector has been. */
+	if (!flow && made.who & 1 && track(&key, &made, steering, budget, counted))
+		return target;
+	if (steering == STEER_SYN)
 		counted->refused_syn++;
-	} else {
-		__u32 epoch = old == base ? base_epoch : cur_epoch;
-
-		if (pkt->tcp_flags & TCP_RST && !flow)
-			return old;
-		if (!flow && epoch & 1 && spend(&budget->old)) {
-			struct flow made = {
-				.who = pack_who(epoch, old, pkt->tcp_flags & TCP_FIN ? CLOSING : ESTABLISHED),
-				.seen = now,
-				.slot = slot,
-				.ring = number,
-			};
-
-			if (!flows.insert(&key, &made)) {
-				counted->inserted_old++;
-				return old;
-			}
-		}
+	else
 		counted->refused_old++;
-	}
 	info->refused_at = now;
 	__sync_fetch_and_add(&info->refusals, 1);
+	/* The move may end before this flow's next packet, and no entry says that it went to `old`. */
+	if (info->hold && (steering == STEER_SYN || pkt->vip.proto == IPPROTO_UDP))
+		return BACKEND_HELD;
 	return old;
 }
 
-/* Index of the backend that the packet belongs to; 0 = none. */
+/* Index of the backend that the packet belongs to; 0 = none, BACKEND_HELD = drop for now. */
 static __always_inline __u32 steer(const struct packet *pkt, const struct vip *vip, __u32 hash, enum steering steering)
 {
 	__u32 number = vip->ring;

@@ -48,7 +48,7 @@ struct ring_info {
 	__u32 settle_seconds;	/* silence after which an established flow is given up */
 	__u32 refused_at;	/* CLOCK_MONOTONIC seconds of the last flow that could not be tracked */
 	__u32 refusals;		/* how many so far; wraps */
-	__u32 pad;
+	__u32 hold;		/* moves are about to end: drop new flows that cannot be tracked */
 };
 _Static_assert(sizeof(struct ring_info) == 16, "ring_info is ABI");
 

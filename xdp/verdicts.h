@@ -32,6 +32,7 @@ enum verdict {
 	DROP_TOO_BIG = 38,
 	DROP_FRAGMENT = 39,
 	DROP_HEADERS = 40,
+	DROP_HELD = 41,
 };
 
 #define FIRST_PASS 16

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
-from lb.api import convert, etags, masks, names
+from lb.api import convert, etags, masks, names, present
 from lb.api.paging import paginate
 from lb.core import edit
 from lb.core.model import Backend, Config
@@ -28,7 +28,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
     async def GetBackend(self, request: backend_pb2.GetBackendRequest, _context: object) -> backend_pb2.Backend:
         pool, name = _name("name", request.name)
         view = self._controller.view()
-        return convert.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
+        return present.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
 
     async def ListBackends(
         self, request: backend_pb2.ListBackendsRequest, _context: object
@@ -44,7 +44,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
             members,
             request.page_size,
             request.page_token,
-            lambda name: convert.backend_to_proto(*members[name], view),
+            lambda name: present.backend_to_proto(*members[name], view),
         )
         return backend_pb2.ListBackendsResponse(backends=page, next_page_token=token)
 
@@ -57,7 +57,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
         view = await self._controller.mutate(
             lambda config: edit.create_backend(config, pool, backend), validate_only=request.validate_only
         )
-        return convert.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
+        return present.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
 
     async def UpdateBackend(self, request: backend_pb2.UpdateBackendRequest, _context: object) -> backend_pb2.Backend:
         pool, name = _name("backend.name", request.backend.name)
@@ -66,7 +66,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
             old = edit.find_backend(config, pool, name)
             etags.check_etag(request.backend.name, request.backend.etag, etags.backend_etag(pool, old))
             found: Found = []
-            current = convert.plain_backend(pool, old)
+            current = present.plain_backend(pool, old)
             message = masks.overlay(found, current, request.backend, request.update_mask, MUTABLE, FIXED)
             new = convert.backend_from_proto(found, "backend", message, name)
             masks.check_fixed(found, "backend", old, new, FIXED)
@@ -74,7 +74,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
             return edit.put_backend(config, pool, new)
 
         view = await self._controller.mutate(change, validate_only=request.validate_only)
-        return convert.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
+        return present.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
 
     async def DeleteBackend(self, request: backend_pb2.DeleteBackendRequest, _context: object) -> Empty:
         pool, name = _name("name", request.name)

@@ -4,7 +4,7 @@
 # ruff: noqa: N802 (gRPC names the methods)
 from __future__ import annotations
 
-from lb.api.convert import config_to_proto
+from lb.api.present import config_to_proto
 from lb.ports import Controller
 from lb.v1 import config_pb2, config_pb2_grpc
 

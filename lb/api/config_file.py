@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from google.protobuf import json_format
 
-from lb.api import convert, names
+from lb.api import names, present
 from lb.api.overlay import changed, lay_over
 from lb.api.yaml_walk import Place, Sheet, fill, start
 from lb.core.errors import InvalidError, Violation
@@ -86,9 +86,9 @@ def parse(text: str, source: str) -> Fragment:
 def merge(current: Config, fragment: Fragment) -> tuple[Config, list[str]]:
     """Lay a file over a configuration.
 
-    For an object that is in both, the file wins; weight and admin state that the file leaves out keep their value, so
-    that a restart does not undo a drain. Objects that the file does not name stay, members of its pools too, unless
-    they hold the endpoint or the address of one that it does name.
+    For an object that is in both, the file wins; weight, admin state, hash policy and the seconds of a pool that the
+    file leaves out keep their value, so that a restart neither undoes a drain nor moves flows. Objects that the file
+    does not name stay, members of its pools too, unless they hold the endpoint or the address of one that it does name.
 
     Returns:
         The configuration, and the names of what the file added, changed or removed ("settings" for the settings).
@@ -110,7 +110,7 @@ def merge(current: Config, fragment: Fragment) -> tuple[Config, list[str]]:
 
 def dump(config: Config) -> str:
     """A configuration as a YAML file that ``load`` reads back."""
-    return dump_message(convert.config_to_proto(config))
+    return dump_message(present.config_to_proto(config))
 
 
 def dump_message(message: config_pb2.Config) -> str:

@@ -6,6 +6,8 @@ Paths in violations are those of the message, "vips[0].address", so that a reade
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lb.api import convert, names
 from lb.core.errors import Violation
 from lb.core.model import Config, Pool, Vip
@@ -50,7 +52,7 @@ def _with_kept_members(pool: Pool, base: Pool | None) -> Pool:
     taken = {member.address for member in pool.backends.values()}
     present = base.backends if base else {}
     kept = {name: member for name, member in present.items() if member.address not in taken}
-    return Pool(pool.name, pool.description, {**kept, **pool.backends})
+    return replace(pool, backends={**kept, **pool.backends})
 
 
 def _lay_vips(found: Found, current: Config, message: config_pb2.Config) -> dict[str, Vip]:
@@ -61,7 +63,7 @@ def _lay_vips(found: Found, current: Config, message: config_pb2.Config) -> dict
         path = f"vips[{index}]"
         before = len(found)
         name = names.parse_vip_name(found, f"{path}.name", item.name, short=True)
-        vip = convert.vip_from_proto(found, path, item, name, short=True)
+        vip = convert.vip_from_proto(found, path, item, name, current.vips.get(name), short=True)
         if not _is_new(found, paths, path, name) or len(found) > before:
             continue
         vips[name] = vip
@@ -81,7 +83,7 @@ def _objects(config: Config) -> dict[str, object]:
     """Everything with a resource name; a pool stands for its own fields, without its members."""
     objects: dict[str, object] = {"settings": config.settings}
     for pool in config.pools.values():
-        objects[names.pool_name(pool.name)] = pool.description
+        objects[names.pool_name(pool.name)] = replace(pool, backends={})
         objects |= {names.backend_name(pool.name, name): member for name, member in pool.backends.items()}
     return objects | {names.vip_name(name): vip for name, vip in config.vips.items()}
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
-from lb.api import convert, etags, masks, names
+from lb.api import convert, etags, masks, names, present
 from lb.api.paging import paginate
 from lb.core import edit
-from lb.core.model import Config
+from lb.core.model import Config, Pool
 from lb.core.validate import Found, parse_name, raise_if_any
 from lb.ports import Controller
 from lb.v1 import pool_pb2, pool_pb2_grpc
 
-MUTABLE = frozenset({"description"})
+MUTABLE = frozenset({"description", "settle_seconds", "udp_settle_seconds", "drain_idle_seconds"})
 FIXED = {"backends": "create, update or delete its backends with BackendService"}
 
 
@@ -27,13 +27,13 @@ class PoolService(pool_pb2_grpc.PoolServiceServicer):
     async def GetPool(self, request: pool_pb2.GetPoolRequest, _context: object) -> pool_pb2.Pool:
         name = _name("name", request.name)
         view = self._controller.view()
-        return convert.pool_to_proto(edit.find_pool(view.config, name), view)
+        return present.pool_to_proto(edit.find_pool(view.config, name), view)
 
     async def ListPools(self, request: pool_pb2.ListPoolsRequest, _context: object) -> pool_pb2.ListPoolsResponse:
         view = self._controller.view()
         pools = view.config.pools
         page, token = paginate(
-            "pools", pools, request.page_size, request.page_token, lambda name: convert.pool_to_proto(pools[name], view)
+            "pools", pools, request.page_size, request.page_token, lambda name: present.pool_to_proto(pools[name], view)
         )
         return pool_pb2.ListPoolsResponse(pools=page, next_page_token=token)
 
@@ -45,7 +45,7 @@ class PoolService(pool_pb2_grpc.PoolServiceServicer):
         view = await self._controller.mutate(
             lambda config: edit.create_pool(config, pool), validate_only=request.validate_only
         )
-        return convert.pool_to_proto(view.config.pools[name], view)
+        return present.pool_to_proto(view.config.pools[name], view)
 
     async def UpdatePool(self, request: pool_pb2.UpdatePoolRequest, _context: object) -> pool_pb2.Pool:
         name = _name("pool.name", request.pool.name)
@@ -54,14 +54,16 @@ class PoolService(pool_pb2_grpc.PoolServiceServicer):
             old = edit.find_pool(config, name)
             etags.check_etag(request.pool.name, request.pool.etag, etags.pool_etag(old))
             found: Found = []
-            message = masks.overlay(found, convert.plain_pool(old), request.pool, request.update_mask, MUTABLE, FIXED)
-            new = convert.pool_from_proto(found, "pool", message, name, base=old)
+            message = masks.overlay(found, present.plain_pool(old), request.pool, request.update_mask, MUTABLE, FIXED)
+            # What the mask cleared gets its default; members that are sent back in part are still the same.
+            base = Pool(name, backends=old.backends)
+            new = convert.pool_from_proto(found, "pool", message, name, base)
             masks.check_fixed(found, "pool", old, new, FIXED)
             raise_if_any(found)
             return edit.put_pool(config, new)
 
         view = await self._controller.mutate(change, validate_only=request.validate_only)
-        return convert.pool_to_proto(view.config.pools[name], view)
+        return present.pool_to_proto(view.config.pools[name], view)
 
     async def DeletePool(self, request: pool_pb2.DeletePoolRequest, _context: object) -> Empty:
         name = _name("name", request.name)

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lb.api import names
 from lb.core.verdicts import Verdict
-from lb.ports import Controller, Count, Counters
+from lb.ports import Controller, Count, Counters, FlowTableCount, VipCount
 from lb.v1 import stats_pb2, stats_pb2_grpc
 
 _NOTHING = Count()
@@ -48,12 +48,30 @@ class StatsService(stats_pb2_grpc.StatsServiceServicer):
                 )
                 for verdict in Verdict
             ],
+            flow_table=_flow_table(counters.flow_table),
         )
 
 
 def _vip(counters: Counters, name: str) -> stats_pb2.VipStats:
-    received, forwarded = counters.vips.get(name, (_NOTHING, _NOTHING))
-    return stats_pb2.VipStats(vip=names.vip_name(name), received=_counter(received), forwarded=_counter(forwarded))
+    count = counters.vips.get(name, VipCount())
+    return stats_pb2.VipStats(
+        vip=names.vip_name(name),
+        received=_counter(count.received),
+        forwarded=_counter(count.forwarded),
+        too_big_packets=count.too_big,
+    )
+
+
+def _flow_table(count: FlowTableCount) -> stats_pb2.FlowTableStats:
+    return stats_pb2.FlowTableStats(
+        capacity=count.capacity,
+        entries=count.entries,
+        inserted_syn=count.inserted_syn,
+        refused_syn=count.refused_syn,
+        inserted_old=count.inserted_old,
+        refused_old=count.refused_old,
+        expired=count.expired,
+    )
 
 
 def _counter(count: Count) -> stats_pb2.Counter:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from google.protobuf.empty_pb2 import Empty
 
-from lb.api import convert, etags, masks, names
+from lb.api import convert, etags, masks, names, present
 from lb.api.paging import paginate
 from lb.core import edit
 from lb.core.model import Config
@@ -14,7 +14,7 @@ from lb.core.validate import Found, parse_name, raise_if_any
 from lb.ports import Controller
 from lb.v1 import vip_pb2, vip_pb2_grpc
 
-MUTABLE = frozenset({"pool", "force"})
+MUTABLE = frozenset({"pool", "force", "hash_policy"})
 _ANEW = "delete the VIP and create it anew"
 FIXED = {"address": _ANEW, "port": _ANEW, "protocol": _ANEW}
 
@@ -27,12 +27,12 @@ class VipService(vip_pb2_grpc.VipServiceServicer):
 
     async def GetVip(self, request: vip_pb2.GetVipRequest, _context: object) -> vip_pb2.Vip:
         name = _name("name", request.name)
-        return convert.vip_to_proto(edit.find_vip(self._controller.view().config, name))
+        return present.vip_to_proto(edit.find_vip(self._controller.view().config, name))
 
     async def ListVips(self, request: vip_pb2.ListVipsRequest, _context: object) -> vip_pb2.ListVipsResponse:
         vips = self._controller.view().config.vips
         page, token = paginate(
-            "vips", vips, request.page_size, request.page_token, lambda name: convert.vip_to_proto(vips[name])
+            "vips", vips, request.page_size, request.page_token, lambda name: present.vip_to_proto(vips[name])
         )
         return vip_pb2.ListVipsResponse(vips=page, next_page_token=token)
 
@@ -44,7 +44,7 @@ class VipService(vip_pb2_grpc.VipServiceServicer):
         view = await self._controller.mutate(
             lambda config: edit.create_vip(config, vip), validate_only=request.validate_only
         )
-        return convert.vip_to_proto(view.config.vips[name])
+        return present.vip_to_proto(view.config.vips[name])
 
     async def UpdateVip(self, request: vip_pb2.UpdateVipRequest, _context: object) -> vip_pb2.Vip:
         name = _name("vip.name", request.vip.name)
@@ -53,14 +53,14 @@ class VipService(vip_pb2_grpc.VipServiceServicer):
             old = edit.find_vip(config, name)
             etags.check_etag(request.vip.name, request.vip.etag, etags.vip_etag(old))
             found: Found = []
-            message = masks.overlay(found, convert.plain_vip(old), request.vip, request.update_mask, MUTABLE, FIXED)
+            message = masks.overlay(found, present.plain_vip(old), request.vip, request.update_mask, MUTABLE, FIXED)
             new = convert.vip_from_proto(found, "vip", message, name)
             masks.check_fixed(found, "vip", old, new, FIXED)
             raise_if_any(found)
             return edit.put_vip(config, new)
 
         view = await self._controller.mutate(change, validate_only=request.validate_only)
-        return convert.vip_to_proto(view.config.vips[name])
+        return present.vip_to_proto(view.config.vips[name])
 
     async def DeleteVip(self, request: vip_pb2.DeleteVipRequest, _context: object) -> Empty:
         name = _name("name", request.name)

@@ -35,7 +35,7 @@ def _weight_and_state(command: Callable[..., None]) -> Callable[..., None]:
     admin_state = click.option(
         "--admin-state",
         type=click.Choice(["enabled", "draining", "disabled"], case_sensitive=False),
-        callback=verbs.upper,
+        callback=verbs.enum_value,
         help="draining: keeps its flows, takes no new ones. disabled: gets no packets.",
     )
     return weight(admin_state(command))

@@ -11,6 +11,11 @@ def port_number(text: str) -> int:
     return _integer(text, 0, 2**32 - 1, "1 to 65535, or 0 for every port")
 
 
+def seconds_number(text: str) -> int:
+    """A uint32; raises ``click.BadParameter``."""
+    return _integer(text, 0, 2**32 - 1, "a whole number of seconds")
+
+
 def weight_number(text: str) -> int:
     """An int32; raises ``click.BadParameter``."""
     return _integer(text, -(2**31), 2**31 - 1, "a whole number from 0 to 65535")

@@ -27,6 +27,7 @@ def stats(watch: bool, interval: float) -> None:
     """Show what the data plane counted.
 
     Per VIP, per backend, and per verdict: what became of each packet. Bytes are whole Ethernet frames as they arrived.
+    The flow table holds flows only where a pool's members changed; TOO-BIG packets did not fit the MTU once wrapped.
     With --watch, JSON and YAML become a stream of documents.
     """
     with connect() as client:

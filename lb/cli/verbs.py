@@ -19,9 +19,9 @@ etag_option = click.option("--etag", default="", help="Refuse (exit 4) when the 
 validate_only_option = click.option("--validate-only", is_flag=True, help="Check everything, change nothing.")
 
 
-def upper(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Callback of a choice: the API writes the names of enums in capitals."""
-    return value.upper() if value else None
+def enum_value(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Callback of a choice: "five-tuple" as the API writes the names of enums, "FIVE_TUPLE"."""
+    return value.upper().replace("-", "_") if value else None
 
 
 def name_argument(kind: Kind, completed: Kind | None = None, suffix: str = "") -> Callable[[F], F]:

@@ -10,7 +10,7 @@ from typing import Any
 from lb.cli.names import BACKEND, POOL, VIP, Kind, short
 from lb.core.model import RING_SIZE
 from lb.v1.backend_pb2 import Backend, NextHop
-from lb.v1.pool_pb2 import Pool
+from lb.v1.pool_pb2 import Pool, RingStatus
 from lb.v1.vip_pb2 import Vip
 
 NOTHING = "-"
@@ -60,6 +60,7 @@ def _vip_details(vip: Vip) -> tuple[tuple[str, str], ...]:
         ("PORT", port),
         ("PROTOCOL", protocol),
         ("POOL", pool),
+        ("HASH-POLICY", enum_name(Vip.HashPolicy, vip.hash_policy).replace("_", "-")),
         ("FORCE", "yes" if vip.force else "no"),
         ("ETAG", vip.etag or NOTHING),
     )
@@ -84,9 +85,18 @@ def _pool_details(pool: Pool) -> tuple[tuple[str, str], ...]:
         ("BACKENDS", ",".join(short(backend.name) for backend in pool.backends) or NOTHING),
         ("IN-RING", in_ring),
         ("RING", f"{pool.filled_slots} of {RING_SIZE} slots filled"),
+        *((f"{ring.protocol}-SLOTS", _slots(ring)) for ring in pool.rings),
+        ("SETTLE", f"{pool.settle_seconds} s for TCP, {pool.udp_settle_seconds} s for UDP"),
+        ("DRAIN-IDLE", f"{pool.drain_idle_seconds} s"),
         ("VIPS", vips),
         ("ETAG", pool.etag or NOTHING),
     )
+
+
+def _slots(ring: RingStatus) -> str:
+    slots = f"{ring.stable_slots} stable, {ring.moving_slots} moving, {ring.tracked_slots} tracked"
+    held = "; they hold moves back: see the flow table in `lbctl stats`" if ring.held_back else ""
+    return f"{slots}; {ring.refused_flows} flows refused{held}"
 
 
 def _backend_row(backend: Backend) -> tuple[str, ...]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import click
 
@@ -13,6 +14,14 @@ from lb.cli.numbers import port_number
 from lb.cli.options import Group
 from lb.cli.session import connect
 
+_hash_policy_option = click.option(
+    "--hash-policy",
+    type=click.Choice(
+        ["five-tuple", "source", "source-and-destination-port", "destination-port"], case_sensitive=False
+    ),
+    callback=verbs.enum_value,
+    help="What decides a flow's backend; five-tuple unless set. source: a client stays on one backend.",
+)
 _pool_option = partial(click.option, "--pool", metavar="POOL", type=name_of(POOL), shell_complete=complete(POOL))
 
 
@@ -38,35 +47,44 @@ def list_() -> None:
     examples=[
         "lbctl vip create web --address 192.0.2.1 --port 80 --protocol tcp --pool web",
         "lbctl vip create dns --address 192.0.2.53 --port 0 --protocol udp --pool web --validate-only",
+        "lbctl vip create shop --address 2001:db8::1 --port 443 --protocol tcp --pool web --hash-policy source",
     ]
 )
 @verbs.name_argument(VIP)
 @click.option("--address", metavar="IP", required=True, help="Address that clients connect to.")
 @click.option("--port", metavar="PORT", type=port_number, required=True, help="1 to 65535, or 0 for every port.")
 @click.option(
-    "--protocol", type=click.Choice(["tcp", "udp"], case_sensitive=False), required=True, callback=verbs.upper
+    "--protocol", type=click.Choice(["tcp", "udp"], case_sensitive=False), required=True, callback=verbs.enum_value
 )
 @_pool_option(required=True, help="Pool that serves it.")
+@_hash_policy_option
 @click.option("--force", is_flag=True, help="Accept an address of this machine: its own traffic is then balanced too.")
 @verbs.validate_only_option
-def create(name: Name, address: str, port: int, protocol: str, pool: Name, force: bool, validate_only: bool) -> None:
+def create(name: Name, pool: Name, validate_only: bool, **fields: Any) -> None:
     """Create a VIP.
 
     Packets for it are balanced when the command returns.
     """
-    fields = {"address": address, "port": port, "protocol": protocol, "pool": pool.full, "force": force}
-    verbs.create(VIP, name, fields, validate_only)
+    verbs.create(VIP, name, {**fields, "pool": pool.full}, validate_only)
 
 
-@vip.command(examples=["lbctl vip update web --pool blue", "lbctl vip update web --no-force"])
+@vip.command(
+    examples=[
+        "lbctl vip update web --pool blue",
+        "lbctl vip update web --hash-policy source",
+        "lbctl vip update web --no-force",
+    ]
+)
 @verbs.name_argument(VIP)
 @_pool_option(help="Serve it with this pool from now on.")
+@_hash_policy_option
 @click.option("--force/--no-force", default=None, help="Whether it may be an address of this machine.")
 @verbs.etag_option
 @verbs.validate_only_option
-def update(name: Name, pool: Name | None, force: bool | None, etag: str, validate_only: bool) -> None:
+def update(name: Name, pool: Name | None, etag: str, validate_only: bool, **fields: Any) -> None:
     """Change a VIP.
 
-    Address, port and protocol never change: create another VIP instead.
+    Another pool or hash policy moves its flows, also those under way. Address, port and protocol never change: create
+    another VIP instead.
     """
-    verbs.update(VIP, name, {"pool": pool and pool.full, "force": force}, etag, validate_only)
+    verbs.update(VIP, name, {**fields, "pool": pool and pool.full}, etag, validate_only)

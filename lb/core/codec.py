@@ -2,21 +2,30 @@
 """The model as plain JSON-able dicts, one per object: the form that is stored, and that etags are made of.
 
 Names are the store's keys and not part of an object's dict; a pool's members are objects of their own. Every dict
-carries the format's version, so that a reader never guesses.
+carries the format's version, so that a reader never guesses. Objects of older versions are read as they are, and are
+of this one when they are next written.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network
 from typing import TypeVar
 
-from lb.core.model import AdminState, Backend, Pool, Protocol, Settings, Vip
+from lb.core.model import AdminState, Backend, HashPolicy, Pool, Protocol, Settings, Vip
 
-VERSION = 1
+VERSION = 2
 
 Plain = dict[str, object]
 T = TypeVar("T")
+
+# What version 2 added, with what its absence from version 1 means. Never changed, not even when a default is: else an
+# upgrade would change what the operator set.
+_SETTINGS_2: Plain = {"outer_source_ipv6": "100::/64"}
+_POOL_2: Plain = {"settle_seconds": 7500, "udp_settle_seconds": 60, "drain_idle_seconds": 350}
+_BACKEND_2: Plain = {}
+_VIP_2: Plain = {"hash_policy": "FIVE_TUPLE"}
 
 
 class CodecError(ValueError):
@@ -25,11 +34,11 @@ class CodecError(ValueError):
 
 def encode_settings(settings: Settings) -> Plain:
     """Settings, the hash key included."""
-    network = settings.outer_source_ipv4
     return {
         "version": VERSION,
         "hash_key": settings.hash_key.hex(),
-        "outer_source_ipv4": None if network is None else str(network),
+        "outer_source_ipv4": _network_text(settings.outer_source_ipv4),
+        "outer_source_ipv6": _network_text(settings.outer_source_ipv6),
     }
 
 
@@ -37,23 +46,41 @@ def decode_settings(plain: Plain) -> Settings:
     """Inverse of ``encode_settings``; raises ``CodecError``."""
 
     def build(take: Take) -> Settings:
-        network = take("outer_source_ipv4")
+        ipv4, ipv6 = take("outer_source_ipv4"), take("outer_source_ipv6")
         return Settings(
             hash_key=_key(_text(take("hash_key"))),
-            outer_source_ipv4=None if network is None else ipaddress.IPv4Network(_text(network)),
+            outer_source_ipv4=None if ipv4 is None else IPv4Network(_text(ipv4)),
+            outer_source_ipv6=None if ipv6 is None else IPv6Network(_text(ipv6)),
         )
 
-    return _decode("settings", plain, build)
+    return _decode("settings", plain, _SETTINGS_2, build)
 
 
 def encode_pool(pool: Pool) -> Plain:
     """A pool without its members."""
-    return {"version": VERSION, "description": pool.description}
+    return {
+        "version": VERSION,
+        "description": pool.description,
+        "settle_seconds": pool.settle_seconds,
+        "udp_settle_seconds": pool.udp_settle_seconds,
+        "drain_idle_seconds": pool.drain_idle_seconds,
+    }
 
 
 def decode_pool(name: str, plain: Plain, backends: Mapping[str, Backend]) -> Pool:
     """Inverse of ``encode_pool``, given the members; raises ``CodecError``."""
-    return _decode(f"pool {name!r}", plain, lambda take: Pool(name, _text(take("description")), backends))
+
+    def build(take: Take) -> Pool:
+        return Pool(
+            name=name,
+            description=_text(take("description")),
+            backends=backends,
+            settle_seconds=_int(take("settle_seconds")),
+            udp_settle_seconds=_int(take("udp_settle_seconds")),
+            drain_idle_seconds=_int(take("drain_idle_seconds")),
+        )
+
+    return _decode(f"pool {name!r}", plain, _POOL_2, build)
 
 
 def encode_backend(backend: Backend) -> Plain:
@@ -77,7 +104,7 @@ def decode_backend(name: str, plain: Plain) -> Backend:
             admin_state=AdminState(take("admin_state")),
         )
 
-    return _decode(f"backend {name!r}", plain, build)
+    return _decode(f"backend {name!r}", plain, _BACKEND_2, build)
 
 
 def encode_vip(vip: Vip) -> Plain:
@@ -89,6 +116,7 @@ def encode_vip(vip: Vip) -> Plain:
         "protocol": vip.protocol.name,
         "pool": vip.pool,
         "force": vip.force,
+        "hash_policy": vip.hash_policy.name,
     }
 
 
@@ -103,24 +131,29 @@ def decode_vip(name: str, plain: Plain) -> Vip:
             protocol=Protocol[_text(take("protocol"))],
             pool=_text(take("pool")),
             force=_bool(take("force")),
+            hash_policy=HashPolicy[_text(take("hash_policy"))],
         )
 
-    return _decode(f"vip {name!r}", plain, build)
+    return _decode(f"vip {name!r}", plain, _VIP_2, build)
 
 
 Take = Callable[[str], object]
 """Takes a field out of the dict that is being decoded; what is never taken is unknown."""
 
 
-def _decode(what: str, plain: Plain, build: Callable[[Take], T]) -> T:
+def _decode(what: str, plain: Plain, added: Plain, build: Callable[[Take], T]) -> T:
+    """Build an object from its dict; ``added``: what version 2 brought."""
     if not isinstance(plain, dict):
         raise CodecError(f"{what}: not a JSON object")
     rest = dict(plain)
     version = rest.pop("version", None)
-    if version != VERSION:
-        raise CodecError(f"{what}: format version {version!r}, this release reads {VERSION}: use the one that wrote it")
+    if version not in (1, VERSION):
+        raise CodecError(
+            f"{what}: format version {version!r}, this release reads 1 to {VERSION}: use the one that wrote it"
+        )
+    implied = added if version == 1 else {}
     try:
-        built = build(rest.pop)
+        built = build(lambda field: implied[field] if field in implied else rest.pop(field))
     except KeyError as error:
         raise CodecError(f"{what}: {error.args[0]!r} is missing or unknown") from None
     except (ValueError, TypeError) as error:
@@ -128,6 +161,10 @@ def _decode(what: str, plain: Plain, build: Callable[[Take], T]) -> T:
     if rest:
         raise CodecError(f"{what}: unknown field {', '.join(sorted(rest))}: a newer release wrote it")
     return built
+
+
+def _network_text(network: IPv4Network | IPv6Network | None) -> str | None:
+    return None if network is None else str(network)
 
 
 def _key(text: str) -> bytes:

@@ -18,8 +18,8 @@ VIP = struct.Struct("=16s2sBxIHHI")
 BACKEND = struct.Struct("=II6s6s16s16s4sHH4x")
 """epoch, ifindex, mac, source mac, addr, source, source_mask, mtu_bytes, csum."""
 
-RING_INFO = struct.Struct("=III4x")
-"""settle_seconds, refused_at, refusals."""
+RING_INFO = struct.Struct("=IIII")
+"""settle_seconds, refused_at, refusals, hold."""
 
 FLOW_KEY = struct.Struct("=16sII")
 """src, ports (as they lie in memory), VIP index."""

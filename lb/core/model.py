@@ -152,8 +152,8 @@ class BackendState:
 class RingState:
     """Slots of one ring by state: a pool has a ring for each protocol of its VIPs.
 
-    ``refusals``: flows that could not be tracked since the daemon started. ``held_back``: refusals have kept moves from
-    ending for longer than twice their limit.
+    ``refusals``: flows that could not be tracked so far. ``held_back``: refusals have kept moves from ending for longer
+    than twice their limit.
     """
 
     protocol: Protocol

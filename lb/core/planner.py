@@ -30,28 +30,36 @@ class Observed:
     """What the planner is told of the outside.
 
     ``now``: CLOCK_MONOTONIC seconds. ``hop``: next hop of an address. ``slots``: a ring's words, none written since
-    the last fence. ``refused``: (second of the last refusal, how many so far) of a ring. ``clear``: by ring, TRACKED
-    slots that a scan found clear. ``first``: the first plan of this daemon, which lets no backend begin to accept: a
+    the last fence. ``refused_at``: second of a ring's last refusal. ``clear``: by ring, TRACKED
+    slots that a scan found clear. ``held``: rings that drop new flows which cannot be tracked, since before the last
+    fence: only their moves may end. ``first``: the first plan of this daemon, which lets no backend begin to accept: a
     crash may have cut a batch short, and its remains have to be cleared away first.
     """
 
     now: int
     hop: Callable[[Address], Hop]
     slots: Callable[[int], Words]
-    refused: Callable[[int], tuple[int, int]]
+    refused_at: Callable[[int], int]
     clear: Mapping[int, AbstractSet[int]] = field(default_factory=dict)
+    held: AbstractSet[int] = frozenset()
     first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RingWork:
-    """A ring in the data plane: what its words were written for, and which of its slots are not STABLE."""
+    """A ring in the data plane: what its words were written for, and which of its slots are not STABLE.
+
+    ``limit``: the least that a move lasts, in seconds. ``due_at``: second at which the first move may end, None when
+    nothing moves.
+    """
 
     candidates: Candidates
     accepting: AbstractSet[int]
     settle_seconds: int
     moves: Moves
     state: RingState
+    limit: int
+    due_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,6 @@ class Plan:
     allocation: Allocation
     written: Written
     backends: Mapping[tuple[str, str], BackendState]
-    rings: Mapping[str, tuple[RingState, ...]]
 
 
 def plan(config: Config, allocation: Allocation, written: Written, observed: Observed) -> Plan:
@@ -99,11 +106,7 @@ def plan(config: Config, allocation: Allocation, written: Written, observed: Obs
     if vips != written.vips:
         draft.operations.append(SwapVips(vips))
     now_written = Written(draft.epochs, draft.entries, draft.pools, draft.rings, vips)
-    by_pool = {
-        name: tuple(draft.rings[number].state for (pool, _), number in draft.numbers.rings.items() if pool == name)
-        for name in {pool for pool, _ in draft.numbers.rings}
-    }
-    return Plan(tuple(draft.operations), draft.numbers, now_written, draft.states, by_pool)
+    return Plan(tuple(draft.operations), draft.numbers, now_written, draft.states)
 
 
 class _Draft:
@@ -186,18 +189,17 @@ class _Draft:
             before = None
         if before is None or before.settle_seconds != settle:
             self.operations.append(SetSettle(number, settle))
-        refused_at, refusals = self._observed.refused(number)
-        idle = before is not None and not before.moves
-        if before is not None and idle and (before.candidates, before.accepting) == (ring.candidates, accepting):
-            self.rings[number] = RingWork(ring.candidates, accepting, settle, before.moves, before.state)
+        if before is not None and self._is_settled(before, ring, accepting, settle):
+            self.rings[number] = before
             return
         words = self._observed.slots(number)
         facts = Facts(
             now=self._observed.now,
             accepting=accepting,
             limit=move_limit(settle),
-            refused_at=refused_at,
+            refused_at=self._observed.refused_at(number),
             reachable=not fresh,
+            timers=number in self._observed.held,
             draining=self._draining,
             drain_limit=move_limit(min(settle, pool.drain_idle_seconds)),
             udp=protocol is Protocol.UDP,
@@ -206,11 +208,22 @@ class _Draft:
         found = evaluate(words, ring.target, moves, facts, self._observed.clear.get(number, frozenset()))
         if found.slots:
             self.operations.append(WriteSlots(number, found.slots, found.words))
-        counts = count(RING_SIZE, found.moves)
-        state = RingState(
-            protocol, counts[Kind.STABLE], counts[Kind.MOVING], counts[Kind.TRACKED], refusals, found.held_back > 0
-        )
-        self.rings[number] = RingWork(ring.candidates, accepting, settle, found.moves, state)
+        self.rings[number] = _ring_work(ring.candidates, accepting, settle, found.moves, protocol, facts)
+
+    @staticmethod
+    def _is_settled(before: RingWork, ring: Ring, accepting: AbstractSet[int], settle: int) -> bool:
+        was = before.candidates, before.accepting, before.settle_seconds
+        return not before.moves and was == (ring.candidates, accepting, settle)
+
+
+def _ring_work(
+    candidates: Candidates, accepting: AbstractSet[int], settle: int, moves: Moves, protocol: Protocol, facts: Facts
+) -> RingWork:
+    counts = count(RING_SIZE, moves)
+    state = RingState(protocol, counts[Kind.STABLE], counts[Kind.MOVING], counts[Kind.TRACKED])
+    limit = min(facts.limit, facts.drain_limit) if facts.draining else facts.limit
+    began = min((moved for moved in moves.values() if moved is not None), default=None)
+    return RingWork(candidates, accepting, settle, moves, state, limit, None if began is None else began + limit)
 
 
 def _vip_entries(config: Config, numbers: Allocation) -> tuple[VipEntry, ...]:

@@ -2,30 +2,30 @@
 """Validation: raw fields to values of the model, and what must hold between objects.
 
 A ``parse_*`` function notes what is wrong in ``found`` and returns a stand-in, so that one pass collects every
-violation of an input. Build the object only when ``found`` stayed empty (``raise_if_any``).
+violation of an input. Build the object only when ``found`` stayed empty (``raise_if_any``). Addresses and prefixes:
+``lb.core.addresses``.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from lb.core.errors import InvalidError, LimitError, RefusedError, Violation
 from lb.core.limits import MAX_BACKENDS, MAX_BACKENDS_PER_POOL, MAX_POOLS, MAX_VIPS
-from lb.core.model import MAX_WEIGHT, Address, AdminState, Config, Protocol, Vip
+from lb.core.model import MAX_WEIGHT, Address, AdminState, Config, HashPolicy, Protocol, Vip
 
 Found = list[Violation]
 
 MAX_PORT = 65_535
 MAX_DESCRIPTION = 256
-FORWARDED_IP_VERSIONS = frozenset({4})
-"""IP versions that the data plane forwards; the one place to change when it learns IPv6."""
+MAX_SETTLE_SECONDS = 604_800
+"""A week: who is silent for longer has gone."""
+
+MAX_UDP_SETTLE_SECONDS = 86_400
+MAX_DRAIN_IDLE_SECONDS = 604_800
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_WITH_PORT = re.compile(r"\[[^\]]*\](:\d*)?|[^:]*:\d*")
-_STAND_IN = IPv4Address(0)
 _QUOTED = 60
 
 
@@ -50,66 +50,6 @@ def parse_name(found: Found, field: str, text: str) -> str:
     return text
 
 
-def parse_vip_address(found: Found, field: str, text: str) -> Address:
-    """Address of a VIP."""
-    return _parse_address(found, field, text, "the port of a VIP is a field of its own: write the address alone")
-
-
-def parse_backend_address(found: Found, field: str, text: str) -> Address:
-    """Address of a backend."""
-    remedy = (
-        "direct server return cannot change ports: write the address alone, "
-        "and let the backend listen on the VIP's address and port"
-    )
-    return _parse_address(found, field, text, remedy)
-
-
-def _parse_address(found: Found, field: str, text: str, port_remedy: str) -> Address:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        found.append(Violation(field, _why_not_address(text, port_remedy)))
-        return _STAND_IN
-    reason = _why_unusable(address)
-    if reason:
-        found.append(Violation(field, f"{address} {reason}"))
-    return address
-
-
-def _why_not_address(text: str, port_remedy: str) -> str:
-    if not text:
-        return "is required: an IP address such as 192.0.2.1"
-    if "/" in text:
-        return f"{quote(text)} is a prefix: write one address, without '/'"
-    if _WITH_PORT.fullmatch(text):
-        return f"{quote(text)} is not an address: {port_remedy}"
-    return f"{quote(text)} is not an IP address: names are not looked up, write an address such as 192.0.2.1"
-
-
-def _why_unusable(address: Address) -> str:
-    """Why no packet can be balanced from or sent to the address; "" if it can."""
-    if address.is_link_local:
-        return "is link-local: it means something else on every link and needs a zone, so use a routable address"
-    if address.is_multicast:
-        return "is a multicast address: use a unicast address"
-    if address.is_loopback:
-        return "is a loopback address: it never leaves a host, so use one that the network routes"
-    if isinstance(address, IPv4Address):
-        if int(address) >> 24 == 0:
-            return "is unspecified ('this network', 0.0.0.0/8): use the address that clients or packets go to"
-        if address == IPv4Address("255.255.255.255"):
-            return "is the broadcast address: use a unicast address"
-    elif address.is_unspecified:
-        return "is the unspecified address: use the address that clients or packets go to"
-    elif address.ipv4_mapped is not None:
-        return f"is a mapped IPv4 address: write {address.ipv4_mapped}"
-    elif address.scope_id is not None:
-        return "has a zone: write the address without '%'"
-    if address.version not in FORWARDED_IP_VERSIONS:
-        return "is an IPv6 address: this release forwards IPv4 only, so use an IPv4 address"
-    return ""
-
-
 def parse_port(found: Found, field: str, number: int) -> int:
     """Port of a VIP; 0 means every port."""
     if not 0 <= number <= MAX_PORT:
@@ -124,6 +64,27 @@ def parse_weight(found: Found, field: str, number: int) -> int:
     return number
 
 
+def parse_settle_seconds(found: Found, field: str, number: int) -> int:
+    """How long a TCP client may be silent; 0 means that flows are not protected."""
+    return _parse_seconds(found, field, number, MAX_SETTLE_SECONDS, "flows are not protected")
+
+
+def parse_udp_settle_seconds(found: Found, field: str, number: int) -> int:
+    """How long a UDP client may be silent; 0 means that flows are not protected."""
+    return _parse_seconds(found, field, number, MAX_UDP_SETTLE_SECONDS, "flows are not protected")
+
+
+def parse_drain_idle_seconds(found: Found, field: str, number: int) -> int:
+    """How long a client of a draining backend may be silent; 0 means that silent ones are not waited for."""
+    return _parse_seconds(found, field, number, MAX_DRAIN_IDLE_SECONDS, "silent clients are not waited for")
+
+
+def _parse_seconds(found: Found, field: str, number: int, most: int, zero: str) -> int:
+    if not 0 <= number <= most:
+        found.append(Violation(field, f"{number} is out of range: give seconds from 0 ({zero}) to {most}"))
+    return number
+
+
 def parse_protocol(found: Found, field: str, text: str) -> Protocol:
     """Protocol of a VIP by name; required."""
     choices = " or ".join(member.name for member in Protocol)
@@ -134,6 +95,15 @@ def parse_protocol(found: Found, field: str, text: str) -> Protocol:
     else:
         return Protocol[text]
     return Protocol.TCP
+
+
+def parse_hash_policy(found: Found, field: str, text: str) -> HashPolicy:
+    """Hash policy of a VIP by name."""
+    if text not in HashPolicy.__members__:
+        choices = ", ".join(member.name for member in HashPolicy)
+        found.append(Violation(field, f"{quote(text)} is not a hash policy: choose one of {choices}"))
+        return HashPolicy.FIVE_TUPLE
+    return HashPolicy[text]
 
 
 def parse_admin_state(found: Found, field: str, text: str) -> AdminState:
@@ -164,25 +134,6 @@ def parse_hash_key(found: Found, field: str, text: str) -> bytes:
     if not any(key):
         found.append(Violation(field, "is all zeros, which means none: leave it out to have one made"))
     return key
-
-
-def parse_outer_source_ipv4(found: Found, field: str, text: str) -> IPv4Network | None:
-    """Prefix of the outer source address; "off" gives None."""
-    if text == "off":
-        return None
-    remedy = "write a prefix from /8 to /30 such as 172.16.0.0/16, or off"
-    try:
-        network = IPv4Network(text, strict=False)
-    except ValueError:
-        found.append(Violation(field, f"{quote(text)} is not an IPv4 prefix: {remedy}"))
-        return None
-    if not 8 <= network.prefixlen <= 30:
-        found.append(Violation(field, f"{quote(text)} has the wrong length: {remedy}"))
-    elif text != str(network):
-        found.append(Violation(field, f"{quote(text)} has host bits set or is in another form: write {network}"))
-    elif _why_unusable(network.network_address):
-        found.append(Violation(field, f"{network} {_why_unusable(network.network_address)}"))
-    return network
 
 
 def check_vip_address(vip: Vip, local_addresses: Iterable[Address]) -> None:
@@ -216,7 +167,7 @@ def check_edit(before: Config, after: Config, local_addresses: Iterable[Address]
 
 
 def _loops(config: Config) -> set[tuple[str, str, str]]:
-    vips: dict[IPv4Address | IPv6Address, list[str]] = {}
+    vips: dict[Address, list[str]] = {}
     for vip in config.vips.values():
         vips.setdefault(vip.address, []).append(vip.name)
     return {

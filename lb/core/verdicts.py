@@ -38,3 +38,4 @@ class Verdict(enum.IntEnum):
     DROP_TOO_BIG = 38, "does not fit the egress MTU once wrapped, and was not answered: over the rate, or ICMP itself"
     DROP_FRAGMENT = 39, "later fragment whose first one was not seen within 30 s: reordered on the way, or forged"
     DROP_HEADERS = 40, "more IPv6 extension headers than the 6 that are walked"
+    DROP_HELD = 41, "new flow that could not be tracked just when its slot settled: served when it is sent again"

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lb.core.allocation import Allocation
 from lb.core.errors import UnavailableError
-from lb.core.model import Address, BackendState, Config, NextHop, Unresolved, View
+from lb.core.model import Address, BackendState, Config, NextHop, Protocol, RingState, Unresolved, View
 from lb.core.planner import Observed, Plan, Written, plan
 from lb.core.validate import check_edit
 from lb.daemon.flow_keeper import FlowKeeper
@@ -42,6 +42,7 @@ class Reconciler:
         self._tasks: list[asyncio.Task[None]] = []
         self._keeper = FlowKeeper(data_plane)
         self._clear: Mapping[int, frozenset[int]] = {}
+        self._warned: set[tuple[str, Protocol]] = set()
         self._failure = "starting"
         self._dirty = True
         self._revision = 0
@@ -85,7 +86,22 @@ class Reconciler:
 
     def view(self) -> View:
         """Latest consistent snapshot."""
-        return self._view
+        if self._plan is None:
+            return self._view
+        return replace(self._view, rings=self._ring_states(self._plan))
+
+    def _ring_states(self, planned: Plan) -> dict[str, tuple[RingState, ...]]:
+        """Slots by state, with what the data plane refused until now."""
+        now = _now()
+        states: dict[str, tuple[RingState, ...]] = {}
+        for (pool, _), number in planned.allocation.rings.items():
+            work = planned.written.rings.get(number)
+            if work is None:
+                continue
+            late = work.due_at is not None and now >= work.due_at + max(1, work.limit)
+            state = replace(work.state, refusals=self._data_plane.flows.refusals(number), held_back=late)
+            states[pool] = (*states.get(pool, ()), state)
+        return states
 
     async def mutate(self, change: Change, *, validate_only: bool = False) -> View:
         """Apply one edit; see ``ports.Controller``."""
@@ -97,7 +113,7 @@ class Reconciler:
             before = self._config
             after = change(before)
             if after == before:
-                return self._view
+                return self.view()
             check_edit(before, after, self._next_hops.local_addresses())
             fresh = _addresses(after) - _addresses(before) | _changed(before, after)
             self._track(before, after)
@@ -105,30 +121,31 @@ class Reconciler:
                 await self._next_hops.settle(fresh, SETTLE_SECONDS)
                 planned = await self._replan(after)
                 if validate_only:
-                    return View(self._revision, after, planned.backends, planned.rings)
+                    return View(self._revision, after, planned.backends, self._ring_states(planned))
                 self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation)
                 self._config = after
             finally:
                 self._track(self._config)
             await self._write(after, planned)
-            return self._view
+            return self.view()
 
     def _first_plan(self, config: Config, allocation: Allocation) -> Plan:
         now = _now()
         for ring in allocation.rings.values():
             # What was refused while nobody looked is not known: moves wait their full time.
             self._data_plane.flows.mark_refused(ring, now)
+            self._data_plane.flows.hold(ring, False)
         written = Written(self._data_plane.epochs())
         return plan(config, allocation, written, self._observed(first=True))
 
-    async def _replan(self, config: Config) -> Plan:
+    async def _replan(self, config: Config, held: frozenset[int] = frozenset()) -> Plan:
         assert self._plan is not None
         await asyncio.to_thread(self._fence)
-        return await asyncio.to_thread(plan, config, self._plan.allocation, self._plan.written, self._observed())
+        return await asyncio.to_thread(plan, config, self._plan.allocation, self._plan.written, self._observed(held))
 
-    def _observed(self, *, first: bool = False) -> Observed:
-        data_plane = self._data_plane
-        return Observed(_now(), self._next_hops.hop, data_plane.slots, data_plane.flows.refused, self._clear, first)
+    def _observed(self, held: frozenset[int] = frozenset(), *, first: bool = False) -> Observed:
+        slots, refused_at = self._data_plane.slots, self._data_plane.flows.refused_at
+        return Observed(_now(), self._next_hops.hop, slots, refused_at, self._clear, held, first)
 
     def _fence(self) -> None:
         """Before a batch, if anything was written since the last fence: packets that saw older words have left."""
@@ -148,7 +165,7 @@ class Reconciler:
         else:
             self._failure = ""
         self._config, self._plan = config, planned
-        self._view = View(self._revision, config, planned.backends, planned.rings)
+        self._view = View(self._revision, config, planned.backends)
         if self._failure:
             raise UnavailableError(f"{self._failure}; the change is stored and will be written as soon as it can be")
 
@@ -168,17 +185,59 @@ class Reconciler:
             self._moved.clear()
             async with self._lock:
                 await asyncio.to_thread(self._keeper.refill)
-                assert self._plan is not None
-                if moved or self._failure or any(work.moves for work in self._plan.written.rings.values()):
-                    await self._round()
+                due = self._due()
+                if moved or self._failure or due:
+                    await self._round(due)
+                self._warn_of_held_back()
 
-    async def _round(self) -> None:
-        planned = await self._replan(self._config)
-        _log_changes(self._view, planned)
+    def _due(self) -> frozenset[int]:
+        """Rings with moves that may end now: old enough, and no flow was refused for as long."""
+        assert self._plan is not None
+        now, flows = _now(), self._data_plane.flows
+        return frozenset(
+            number
+            for number, work in self._plan.written.rings.items()
+            if work.due_at is not None
+            and now >= work.due_at
+            and (now - flows.refused_at(number) >= work.limit or work.state.protocol is Protocol.UDP)
+        )
+
+    async def _round(self, due: frozenset[int] = frozenset()) -> None:
+        """Plan and write anew. Moves of the rings in ``due`` may end.
+
+        A flow that is refused after we looked, and before its slot's new word is seen, would be on the old backend with
+        no entry that says so. So new flows that are refused are dropped from a fence before to a fence after.
+        """
+        await asyncio.to_thread(self._hold, due, True)
         try:
+            planned = await self._replan(self._config, due)
+            _log_hops(self._view, planned)
             await self._write(self._config, planned)
         except UnavailableError as error:
             log.error("%s", error)
+        finally:
+            await asyncio.to_thread(self._hold, due, False)
+
+    def _hold(self, rings: frozenset[int], on: bool) -> None:
+        if rings and not on:
+            self._fence()
+        for ring in rings:
+            self._data_plane.flows.hold(ring, on)
+            self._dirty = True
+
+    def _warn_of_held_back(self) -> None:
+        rings = self.view().rings
+        for name, states in rings.items():
+            for state in states:
+                key = name, state.protocol
+                if state.held_back and key not in self._warned:
+                    log.warning(
+                        "pool %s, %s: slots have been moving for more than twice their time, because flows cannot be "
+                        "tracked: the flow table is too full",
+                        name,
+                        state.protocol.name,
+                    )
+        self._warned = {(name, state.protocol) for name, states in rings.items() for state in states if state.held_back}
 
     async def _scan(self) -> None:
         """Scan the flow table for as long as there is anything in it, or a slot that waits for a scan."""
@@ -254,7 +313,7 @@ def _changed(before: Config, after: Config) -> frozenset[Address]:
     )
 
 
-def _log_changes(before: View, planned: Plan) -> None:
+def _log_hops(before: View, planned: Plan) -> None:
     unknown = BackendState(0, "", Unresolved(""))
     for key, state in planned.backends.items():
         if before.backends.get(key, unknown).hop == state.hop:
@@ -264,13 +323,3 @@ def _log_changes(before: View, planned: Plan) -> None:
                 log.info("backend %s/%s: next hop %s via %s", *key, mac.hex(":"), interface)
             case Unresolved(reason):
                 log.warning("backend %s/%s: no next hop: %s", *key, reason)
-    for name, rings in planned.rings.items():
-        was = {ring.protocol: ring.held_back for ring in before.rings.get(name, ())}
-        for ring in rings:
-            if ring.held_back and not was.get(ring.protocol):
-                log.warning(
-                    "pool %s, %s: slots have been moving for more than twice their time, because flows cannot be "
-                    "tracked: the flow table is too full",
-                    name,
-                    ring.protocol.name,
-                )

@@ -39,15 +39,25 @@ class FlowTable:
         with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:
             words[ring * _INFO_WORDS] = seconds
 
-    def refused(self, ring: int) -> tuple[int, int]:
-        """(CLOCK_MONOTONIC second of the last refusal, refusals so far) of a ring."""
+    def refused_at(self, ring: int) -> int:
+        """CLOCK_MONOTONIC second of a ring's last refusal."""
         with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:
-            return words[ring * _INFO_WORDS + 1], words[ring * _INFO_WORDS + 2]
+            return words[ring * _INFO_WORDS + 1]
+
+    def refusals(self, ring: int) -> int:
+        """Flows of a ring that were refused so far; wraps at 32 bits."""
+        with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:
+            return words[ring * _INFO_WORDS + 2]
 
     def mark_refused(self, ring: int, now: int) -> None:
         """Stamp a refusal, as after a restart: what was refused meanwhile is not known."""
         with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:
             words[ring * _INFO_WORDS + 1] = now
+
+    def hold(self, ring: int, on: bool) -> None:
+        """Drop new flows of a ring that cannot be tracked, while its moves end."""
+        with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:
+            words[ring * _INFO_WORDS + 3] = on
 
     def scan(self) -> Iterator[list[Entry]]:
         """Every entry, in pieces of whole buckets. Entries that come or go meanwhile may be missed or not."""

@@ -100,6 +100,7 @@ class VerdictStats(_message.Message):
         DROP_TOO_BIG: _ClassVar[VerdictStats.Verdict]
         DROP_FRAGMENT: _ClassVar[VerdictStats.Verdict]
         DROP_HEADERS: _ClassVar[VerdictStats.Verdict]
+        DROP_HELD: _ClassVar[VerdictStats.Verdict]
     VERDICT_UNSPECIFIED: VerdictStats.Verdict
     FORWARDED: VerdictStats.Verdict
     FORWARDED_FRAGMENT: VerdictStats.Verdict
@@ -120,6 +121,7 @@ class VerdictStats(_message.Message):
     DROP_TOO_BIG: VerdictStats.Verdict
     DROP_FRAGMENT: VerdictStats.Verdict
     DROP_HEADERS: VerdictStats.Verdict
+    DROP_HELD: VerdictStats.Verdict
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]

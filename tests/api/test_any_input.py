@@ -25,28 +25,34 @@ SHORT_NAMES = st.sampled_from(["a", "web"]) | TEXT
 NAMES = st.sampled_from(["vips/a", "pools/web", "pools/web/backends/a"]) | TEXT
 ADDRESSES = st.sampled_from(["10.0.0.1", "10.0.0.2"]) | st.ip_addresses().map(str) | TEXT
 INT32 = st.integers(-(2**31), 2**31 - 1)
-MASK = st.fixed_dictionaries(
-    {
-        "paths": st.lists(
-            st.sampled_from(["*", "pool", "weight", "status", "etag", "backends", "name"]) | TEXT, max_size=3
-        )
-    }
-)
+UINT32 = st.integers(0, 2**32 - 1)
+PATHS = ["*", "pool", "weight", "status", "etag", "backends", "name", "settle_seconds", "hash_policy", "rings"]
+MASK = st.fixed_dictionaries({"paths": st.lists(st.sampled_from(PATHS) | TEXT, max_size=3)})
 BACKEND = st.fixed_dictionaries(
     {}, optional={"name": NAMES, "address": ADDRESSES, "weight": INT32, "admin_state": INT32, "etag": TEXT}
 )
 POOL = st.fixed_dictionaries(
-    {}, optional={"name": NAMES, "description": TEXT, "backends": st.lists(BACKEND, max_size=4), "vips": st.lists(TEXT)}
+    {},
+    optional={
+        "name": NAMES,
+        "description": TEXT,
+        "backends": st.lists(BACKEND, max_size=4),
+        "vips": st.lists(TEXT),
+        "settle_seconds": UINT32,
+        "udp_settle_seconds": UINT32,
+        "drain_idle_seconds": UINT32,
+    },
 )
 VIP = st.fixed_dictionaries(
     {},
     optional={
         "name": NAMES,
         "address": ADDRESSES,
-        "port": st.integers(0, 2**32 - 1) | st.integers(0, 65535),
+        "port": UINT32 | st.integers(0, 65535),
         "protocol": st.integers(0, 3) | INT32,
         "pool": NAMES,
         "force": st.booleans(),
+        "hash_policy": st.integers(0, 5) | INT32,
         "etag": TEXT,
     },
 )

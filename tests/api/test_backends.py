@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import grpc
@@ -75,6 +75,15 @@ async def test_create_fills_in_the_defaults(api, controller: FakeController) -> 
     assert controller.view().config.pools["web"].backends["new"] == Backend("new", IPv4Address("10.0.0.13"))
 
 
+async def test_an_ipv6_backend_beside_an_ipv4_one(api, controller: FakeController) -> None:
+    created = await api.backends.CreateBackend(create(address="2001:DB8:0::13"))
+    assert created.address == "2001:db8::13"
+    addresses = {member.address for member in controller.view().config.pools["web"].backends.values()}
+    assert addresses >= {B1.address, IPv6Address("2001:db8::13")}
+    failure = await api.failure(api.backends.CreateBackend(create("again", address="2001:db8::0013")))
+    assert failure.code is grpc.StatusCode.ALREADY_EXISTS
+
+
 async def test_weight_0_is_not_the_default_weight(api) -> None:
     assert (await api.backends.CreateBackend(create(weight=0))).weight == 0
 
@@ -84,7 +93,8 @@ async def test_weight_0_is_not_the_default_weight(api) -> None:
     [
         (create(address="10.0.0.11:8080"), "backend.address", "direct server return cannot change ports"),
         (create(address=""), "backend.address", "is required"),
-        (create(address="2001:db8::1"), "backend.address", "this release forwards IPv4 only"),
+        (create(address="fe80::1"), "backend.address", "is link-local"),
+        (create(address="::ffff:10.0.0.1"), "backend.address", "is a mapped IPv4 address: write 10.0.0.1"),
         (create(weight=-1), "backend.weight", "-1 is not a weight"),
         (create(weight=65536), "backend.weight", "65536 is not a weight"),
         (create(admin_state=9), "backend.admin_state", "'9' is not an admin state: choose one of ENABLED,"),

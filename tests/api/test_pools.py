@@ -9,20 +9,26 @@ import grpc
 import pytest
 from fakes.controller import FakeController
 
-from lb.core.model import RING_SIZE, AdminState, Backend, Config, Pool, Protocol, Vip
+from lb.core.model import RING_SIZE, AdminState, Backend, Config, Pool, Protocol, RingState, Vip
 from lb.v1.pool_pb2 import (
     CreatePoolRequest,
     DeletePoolRequest,
     GetPoolRequest,
     ListPoolsRequest,
+    RingStatus,
     UpdatePoolRequest,
 )
+from lb.v1.pool_pb2 import Pool as Message
 
 B1 = Backend("b1", IPv4Address("10.0.0.11"), 2)
 WEB = Pool("web", "the shop", {"b1": B1})
 VIPS = {
     name: Vip(name, IPv4Address("192.0.2.1"), port, Protocol.TCP, "web") for name, port in (("tls", 443), ("web", 80))
 }
+
+
+def seconds(pool: Message) -> tuple[int, int, int]:
+    return pool.settle_seconds, pool.udp_settle_seconds, pool.drain_idle_seconds
 
 
 @pytest.fixture
@@ -38,6 +44,56 @@ async def test_get_shows_what_was_set_and_what_came_of_it(api) -> None:
     assert (member.name, member.address, member.weight) == ("pools/web/backends/b1", "10.0.0.11", 2)
     assert (member.status.in_ring, member.status.slots) == (True, RING_SIZE)
     assert (await api.pools.GetPool(GetPoolRequest(name="pools/spare"))).filled_slots == 0
+
+
+async def test_get_shows_the_slots_of_each_ring_by_state(api, controller: FakeController) -> None:
+    """While slots move, flows cost more and need room: an operator watches that come to its end."""
+    controller.rings["web", Protocol.TCP] = RingState(Protocol.TCP, RING_SIZE - 30, 10, 20, refusals=7, held_back=True)
+    pool = await api.pools.GetPool(GetPoolRequest(name="pools/web"))
+    assert list(pool.rings) == [
+        RingStatus(
+            protocol="TCP",
+            stable_slots=RING_SIZE - 30,
+            moving_slots=10,
+            tracked_slots=20,
+            refused_flows=7,
+            held_back=True,
+        )
+    ]
+    assert not (await api.pools.GetPool(GetPoolRequest(name="pools/spare"))).rings
+
+
+async def test_a_pool_has_a_ring_for_each_protocol_of_its_vips(api, controller: FakeController) -> None:
+    dns = Vip("dns", IPv4Address("192.0.2.1"), 53, Protocol.UDP, "web")
+    controller._config = Config(pools={"web": WEB}, vips={**VIPS, "dns": dns})
+    (pool,) = (await api.pools.ListPools(ListPoolsRequest())).pools
+    assert [(ring.protocol, ring.stable_slots) for ring in pool.rings] == [("TCP", RING_SIZE), ("UDP", RING_SIZE)]
+
+
+async def test_create_fills_in_the_default_seconds(api, controller: FakeController) -> None:
+    created = await api.pools.CreatePool(CreatePoolRequest(pool_id="new"))
+    assert seconds(created) == (7500, 60, 350)
+    assert controller.view().config.pools["new"] == Pool("new")
+
+
+async def test_0_seconds_are_not_the_default(api, controller: FakeController) -> None:
+    """0 is how protection is turned off."""
+    fields = {"settle_seconds": 0, "udp_settle_seconds": 0, "drain_idle_seconds": 0}
+    assert seconds(await api.pools.CreatePool(CreatePoolRequest(pool_id="new", pool=fields))) == (0, 0, 0)
+    assert controller.view().config.pools["new"] == Pool("new", **fields)
+
+
+@pytest.mark.parametrize("field", ["settle_seconds", "udp_settle_seconds", "drain_idle_seconds"])
+async def test_seconds_out_of_range_are_refused(api, controller: FakeController, field: str) -> None:
+    before = controller.view()
+    create = CreatePoolRequest(pool_id="new", pool={field: 604_801})
+    update = UpdatePoolRequest(pool={"name": "pools/web", field: 604_801}, update_mask={"paths": [field]})
+    for call in (api.pools.CreatePool(create), api.pools.UpdatePool(update)):
+        failure = await api.failure(call)
+        assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert list(failure.violations) == [f"pool.{field}"]
+        assert failure.violations[f"pool.{field}"].startswith("604801 is out of range: give seconds from 0 (")
+    assert controller.view() == before
 
 
 async def test_create_with_members(api, controller: FakeController) -> None:
@@ -98,6 +154,36 @@ async def test_update_changes_the_description_and_nothing_else(api, mask: list[s
     assert updated.description == "new"
     assert [member.address for member in updated.backends] == ["10.0.0.11"]
     assert updated == await api.pools.GetPool(GetPoolRequest(name="pools/web"))
+
+
+async def test_an_update_keeps_or_resets_seconds_as_the_mask_says(api) -> None:
+    etags = set()
+    for wanted, mask, expected in (
+        ({"settle_seconds": 0, "udp_settle_seconds": 30}, ["settle_seconds", "udp_settle_seconds"], (0, 30, 350)),
+        ({"drain_idle_seconds": 5, "settle_seconds": 9}, ["drain_idle_seconds"], (0, 30, 5)),
+        ({"description": "new"}, ["description"], (0, 30, 5)),
+        ({}, ["settle_seconds"], (7500, 30, 5)),
+        ({"drain_idle_seconds": 6}, [], (7500, 60, 6)),
+    ):
+        request = UpdatePoolRequest(pool={"name": "pools/web", **wanted}, update_mask={"paths": mask})
+        updated = await api.pools.UpdatePool(request)
+        assert seconds(updated) == expected
+        assert [member.weight for member in updated.backends] == [2]
+        etags.add(updated.etag)
+    assert len(etags) == 5
+
+
+async def test_members_sent_back_in_part_are_still_the_same(api) -> None:
+    """The weight and state that a member leaves out are no wish to change them."""
+    member = {"name": "b1", "address": "10.0.0.11"}
+    request = UpdatePoolRequest(pool={"name": "pools/web", "settle_seconds": 9, "backends": [member]})
+    assert [item.weight for item in (await api.pools.UpdatePool(request)).backends] == [2]
+
+
+async def test_rings_are_reported_not_set(api) -> None:
+    request = UpdatePoolRequest(pool={"name": "pools/web"}, update_mask={"paths": ["rings"]})
+    failure = await api.failure(api.pools.UpdatePool(request))
+    assert failure.violations["update_mask"].startswith("rings is reported by the balancer, not set; ")
 
 
 async def test_a_pool_that_was_read_can_be_edited_and_sent_back(api) -> None:

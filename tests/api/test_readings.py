@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Network
 
 import pytest
 from fakes.controller import FakeController
@@ -13,21 +13,23 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lb import __version__
 from lb.api.config_file import dump, dump_message, merge, parse
-from lb.core.model import AdminState, Backend, Config, Pool, Protocol, Settings, Vip
+from lb.core.model import AdminState, Backend, Config, HashPolicy, Pool, Protocol, Settings, Vip
 from lb.core.verdicts import Verdict
-from lb.ports import Count, Counters, InterfaceState, XdpMode
+from lb.ports import Count, Counters, FlowTableCount, InterfaceState, VipCount, XdpMode
 from lb.v1.config_pb2 import GetConfigRequest
-from lb.v1.stats_pb2 import BackendStats, Counter, GetStatsRequest, VerdictStats, VipStats
+from lb.v1.stats_pb2 import BackendStats, Counter, FlowTableStats, GetStatsRequest, VerdictStats, VipStats
 from lb.v1.system_pb2 import GetStatusRequest, InterfaceStatus, SystemStatus
 
 B1 = Backend("b1", IPv4Address("10.0.0.11"))
 B2 = Backend("b2", IPv4Address("10.0.0.12"), 3, AdminState.DISABLED)
 CONFIG = Config(
-    Settings(bytes(range(16)), None),
-    {"web": Pool("web", "the shop", {"b2": B2, "b1": B1})},
+    Settings(bytes(range(16)), None, IPv6Network("2001:db8::/48")),
+    {"web": Pool("web", "the shop", {"b2": B2, "b1": B1}, 0, 30, 5)},
     {
         "web": Vip("web", IPv4Address("192.0.2.1"), 80, Protocol.TCP, "web"),
-        "any": Vip("any", IPv4Address("192.0.2.2"), 0, Protocol.UDP, "web", force=True),
+        "any": Vip(
+            "any", IPv4Address("192.0.2.2"), 0, Protocol.UDP, "web", force=True, hash_policy=HashPolicy.DESTINATION_PORT
+        ),
     },
 )
 
@@ -39,7 +41,10 @@ def controller() -> FakeController:
 
 async def test_stats_have_a_line_for_everything(api, controller: FakeController) -> None:
     controller.reported = Counters(
-        vips={"web": (Count(10, 1000), Count(9, 900)), "deleted-meanwhile": (Count(1, 1), Count(1, 1))},
+        vips={
+            "web": VipCount(Count(10, 1000), Count(9, 900), too_big=4),
+            "deleted-meanwhile": VipCount(Count(1, 1), Count(1, 1)),
+        },
         backends={("web", "b1"): Count(9, 900)},
         verdicts={Verdict.FORWARDED: Count(9, 900), Verdict.DROP_NO_BACKEND: Count(1, 100)},
     )
@@ -49,7 +54,7 @@ async def test_stats_have_a_line_for_everything(api, controller: FakeController)
     some, none = Counter(packets=9, bytes=900), Counter()
     assert list(stats.vips) == [
         VipStats(vip="vips/any", received=none, forwarded=none),
-        VipStats(vip="vips/web", received=Counter(packets=10, bytes=1000), forwarded=some),
+        VipStats(vip="vips/web", received=Counter(packets=10, bytes=1000), forwarded=some, too_big_packets=4),
     ]
     assert list(stats.backends) == [
         BackendStats(backend="pools/web/backends/b1", forwarded=some),
@@ -58,6 +63,20 @@ async def test_stats_have_a_line_for_everything(api, controller: FakeController)
     assert [verdict.verdict for verdict in stats.verdicts] == [verdict.value for verdict in Verdict]
     assert [verdict.count.packets for verdict in stats.verdicts if verdict.count.packets] == [9, 1]
     assert all(verdict.description for verdict in stats.verdicts)
+
+
+async def test_stats_of_the_flow_table(api, controller: FakeController) -> None:
+    """Each number is another one, so that none can stand in another's place."""
+    assert (await api.stats.GetStats(GetStatsRequest())).flow_table == FlowTableStats()
+    controller.reported = replace(
+        controller.reported,
+        flow_table=FlowTableCount(
+            capacity=100, entries=6, inserted_syn=5, inserted_old=4, refused_syn=3, refused_old=2, expired=1
+        ),
+    )
+    assert (await api.stats.GetStats(GetStatsRequest())).flow_table == FlowTableStats(
+        capacity=100, entries=6, inserted_syn=5, inserted_old=4, refused_syn=3, refused_old=2, expired=1
+    )
 
 
 def test_the_proto_names_every_verdict() -> None:

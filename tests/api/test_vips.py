@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import grpc
@@ -12,7 +12,7 @@ import pytest
 from fakes.controller import FakeController
 
 from lb.core.limits import MAX_VIPS
-from lb.core.model import Backend, Config, Pool, Protocol, Vip
+from lb.core.model import Backend, Config, HashPolicy, Pool, Protocol, Vip
 from lb.v1.vip_pb2 import (
     CreateVipRequest,
     DeleteVipRequest,
@@ -24,7 +24,7 @@ from lb.v1.vip_pb2 import Vip as Message
 
 POOLS = {"web": Pool("web"), "spare": Pool("spare")}
 WEB = Vip("web", IPv4Address("192.0.2.1"), 80, Protocol.TCP, "web")
-FIELDS = {"address": "192.0.2.1", "port": 80, "protocol": "TCP", "pool": "pools/web"}
+FIELDS = {"address": "192.0.2.1", "port": 80, "protocol": "TCP", "pool": "pools/web", "hash_policy": "FIVE_TUPLE"}
 
 
 @pytest.fixture
@@ -43,11 +43,34 @@ async def test_get_shows_what_was_set(api) -> None:
 
 
 async def test_create_adds_a_vip_and_returns_it(api, controller: FakeController) -> None:
-    created = await api.vips.CreateVip(create(protocol="UDP", port=0, force=True))
+    created = await api.vips.CreateVip(create(protocol="UDP", port=0, force=True, hash_policy="SOURCE"))
     assert created == await api.vips.GetVip(GetVipRequest(name="vips/new"))
     assert controller.view().config.vips["new"] == Vip(
-        "new", IPv4Address("192.0.2.1"), 0, Protocol.UDP, "web", force=True
+        "new", IPv4Address("192.0.2.1"), 0, Protocol.UDP, "web", force=True, hash_policy=HashPolicy.SOURCE
     )
+
+
+@pytest.mark.parametrize("policy", HashPolicy)
+async def test_every_hash_policy_of_the_model_is_one_of_the_api(api, controller, policy: HashPolicy) -> None:
+    """And the other way round: the two lists have numbers of their own, so the names must agree."""
+    created = await api.vips.CreateVip(create(hash_policy=policy.name))
+    assert controller.view().config.vips["new"].hash_policy is policy
+    assert created.hash_policy == Message.HashPolicy.Value(policy.name)
+    assert len(Message.HashPolicy.items()) == len(HashPolicy) + 1
+
+
+async def test_a_hash_policy_that_is_not_given_is_the_default(api, controller: FakeController) -> None:
+    created = await api.vips.CreateVip(create(hash_policy="HASH_POLICY_UNSPECIFIED"))
+    assert created.hash_policy == Message.FIVE_TUPLE
+    assert controller.view().config.vips["new"].hash_policy is HashPolicy.FIVE_TUPLE
+
+
+async def test_an_ipv6_vip(api, controller: FakeController) -> None:
+    created = await api.vips.CreateVip(create(address="2001:DB8:0::1"))
+    assert created.address == "2001:db8::1"
+    assert controller.view().config.vips["new"].address == IPv6Address("2001:db8::1")
+    failure = await api.failure(api.vips.CreateVip(create("again", address="2001:db8:0:0::1")))
+    assert failure.message.startswith("2001:db8::1 port 81 TCP is vip 'new' already: ")
 
 
 async def test_create_ignores_the_name_and_output_fields(api) -> None:
@@ -72,10 +95,13 @@ async def test_validate_only_answers_the_same_and_changes_nothing(api, controlle
     [
         ({"address": ""}, "vip.address", "is required"),
         ({"address": "192.0.2.1:80"}, "vip.address", "the port of a VIP is a field of its own"),
-        ({"address": "2001:db8::1"}, "vip.address", "this release forwards IPv4 only"),
+        ({"address": "[2001:db8::1]:80"}, "vip.address", "the port of a VIP is a field of its own"),
+        ({"address": "ff0e::1"}, "vip.address", "ff0e::1 is a multicast address: use a unicast address"),
+        ({"address": "::"}, "vip.address", ":: is the unspecified address"),
         ({"port": 70000}, "vip.port", "70000 is not a port"),
         ({"protocol": "PROTOCOL_UNSPECIFIED"}, "vip.protocol", "is required: TCP or UDP"),
         ({"protocol": 77}, "vip.protocol", "'77' is not a protocol that is balanced"),
+        ({"hash_policy": 77}, "vip.hash_policy", "'77' is not a hash policy: choose one of FIVE_TUPLE, SOURCE,"),
         ({"pool": ""}, "vip.pool", "is required: write a resource name such as pools/web"),
         ({"pool": "web"}, "vip.pool", "'web' is not of this form: write a resource name such as pools/web"),
         ({"pool": "pools/We b"}, "vip.pool", "is not a name"),
@@ -137,9 +163,9 @@ async def test_one_too_many_is_refused(api, controller: FakeController) -> None:
     assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED")
 
 
-@pytest.mark.parametrize("mask", [[], ["*"], ["pool", "force"]])
+@pytest.mark.parametrize("mask", [[], ["*"], ["pool", "force", "hash_policy"]])
 async def test_update_changes_what_the_mask_names(api, mask: list[str]) -> None:
-    wanted = {"name": "vips/web", "pool": "pools/spare", "force": True}
+    wanted = {"name": "vips/web", "pool": "pools/spare", "force": True, "hash_policy": "DESTINATION_PORT"}
     updated = await api.vips.UpdateVip(UpdateVipRequest(vip=wanted, update_mask={"paths": mask}))
     assert updated == Message(etag=updated.etag, **{**FIELDS, **wanted})
     assert updated == await api.vips.GetVip(GetVipRequest(name="vips/web"))
@@ -149,6 +175,28 @@ async def test_update_leaves_the_rest_alone(api) -> None:
     wanted = {"name": "vips/web", "pool": "pools/nope", "force": True, "address": "nowhere"}
     updated = await api.vips.UpdateVip(UpdateVipRequest(vip=wanted, update_mask={"paths": ["force"]}))
     assert (updated.pool, updated.address, updated.force) == ("pools/web", "192.0.2.1", True)
+
+
+async def test_an_update_keeps_or_resets_the_hash_policy_as_the_mask_says(api) -> None:
+    etag = (await api.vips.GetVip(GetVipRequest(name="vips/web"))).etag
+    for wanted, mask, policy in (
+        ({"hash_policy": "SOURCE"}, ["hash_policy"], Message.SOURCE),
+        ({"force": True}, ["force"], Message.SOURCE),
+        ({}, ["hash_policy"], Message.FIVE_TUPLE),
+    ):
+        request = UpdateVipRequest(vip={"name": "vips/web", **wanted}, update_mask={"paths": mask})
+        updated = await api.vips.UpdateVip(request)
+        assert updated.hash_policy == policy
+        assert updated.etag != etag
+        etag = updated.etag
+
+
+async def test_an_update_to_an_unknown_hash_policy_is_refused(api, controller: FakeController) -> None:
+    before = controller.view()
+    request = UpdateVipRequest(vip={"name": "vips/web", "hash_policy": 9}, update_mask={"paths": ["hash_policy"]})
+    failure = await api.failure(api.vips.UpdateVip(request))
+    assert list(failure.violations) == ["vip.hash_policy"]
+    assert controller.view() == before
 
 
 async def test_a_vip_that_was_read_can_be_edited_and_sent_back(api) -> None:
@@ -162,7 +210,7 @@ async def test_a_vip_that_was_read_can_be_edited_and_sent_back(api) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("colour", "'colour' is not a field of Vip; fields that an update can change: force, pool"),
+        ("colour", "'colour' is not a field of Vip; fields that an update can change: force, hash_policy, pool"),
         ("Pool", "'Pool' is not a field of Vip"),
         ("pool.name", "'pool.name' is not a field of Vip"),
         ("port", "port can't be changed by an update: delete the VIP and create it anew"),

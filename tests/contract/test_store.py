@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sqlite3
 import typing
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -17,22 +18,41 @@ from hypothesis import strategies as st
 
 from lb.core.allocation import Allocation
 from lb.core.errors import UnavailableError
-from lb.core.model import AdminState, Backend, Config, Pool, Protocol, Settings, Vip
+from lb.core.model import AdminState, Backend, Config, HashPolicy, Pool, Protocol, Settings, Vip
 from lb.ports import Store, Stored
 from lb.store.schema import MIGRATIONS
 from lb.store.sqlite import SqliteStore
 
 NAMES = st.sampled_from(["a", "b", "c-1"])
-ADDRESSES = st.integers(0x0A000001, 0x0A0000FF).map(IPv4Address)
+ADDRESSES = st.integers(0x0A000001, 0x0A0000FF).map(IPv4Address) | st.integers(1, 0xFF).map(
+    lambda low: IPv6Address(0x20010DB8 << 96 | low)
+)
+SECONDS = st.integers(0, 604_800)
 BACKENDS = st.builds(Backend, NAMES, ADDRESSES, st.integers(0, 65535), st.sampled_from(AdminState))
 POOLS = st.builds(
-    Pool, NAMES, st.text(max_size=9), st.lists(BACKENDS).map(lambda found: {backend.name: backend for backend in found})
+    Pool,
+    NAMES,
+    st.text(max_size=9),
+    st.lists(BACKENDS).map(lambda found: {backend.name: backend for backend in found}),
+    SECONDS,
+    SECONDS,
+    SECONDS,
 )
-VIPS = st.builds(Vip, NAMES, ADDRESSES, st.integers(0, 65535), st.sampled_from(Protocol), NAMES, st.booleans())
+VIPS = st.builds(
+    Vip,
+    NAMES,
+    ADDRESSES,
+    st.integers(0, 65535),
+    st.sampled_from(Protocol),
+    NAMES,
+    st.booleans(),
+    st.sampled_from(HashPolicy),
+)
 SETTINGS = st.builds(
     Settings,
     st.binary(min_size=16, max_size=16),
     st.none() | st.integers(8, 30).map(lambda length: IPv4Network(("172.16.0.0", length), strict=False)),
+    st.none() | st.integers(32, 96).map(lambda length: IPv6Network(("100::", length))),
 )
 CONFIGS = st.builds(
     Config,
@@ -222,7 +242,10 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     [
         ("UPDATE pools SET body = '{'", "Expecting"),
         ("UPDATE pools SET body = '[1]'", "not a JSON object"),
-        ("UPDATE vips SET body = json_set(body, '$.version', 2)", "format version 2"),
+        ("UPDATE vips SET body = json_set(body, '$.version', 3)", "format version 3, this release reads 1 to 2"),
+        ("UPDATE vips SET body = json_set(body, '$.hash_policy', 'COLOUR')", "'COLOUR' is missing or unknown"),
+        ("UPDATE pools SET body = json_remove(body, '$.settle_seconds')", "'settle_seconds' is missing"),
+        ("UPDATE settings SET body = json_set(body, '$.outer_source_ipv6', 'off')", "settings: "),
         ("UPDATE vips SET body = json_set(body, '$.colour', 'red')", "unknown field colour"),
         ("UPDATE backends SET body = json_remove(body, '$.weight')", "'weight' is missing"),
         ("UPDATE backends SET body = json_set(body, '$.weight', '3')", "not a whole number"),
@@ -236,6 +259,34 @@ def test_a_row_that_cannot_be_understood_is_explained(path: Path, statement: str
     store = SqliteStore(path)
     with pytest.raises(UnavailableError, match=complaint):
         store.load()
+    store.close()
+
+
+VERSION_1 = (
+    """UPDATE settings SET body = '{"hash_key":"000102030405060708090a0b0c0d0e0f",'
+    || '"outer_source_ipv4":"172.16.0.0/16","version":1}'""",
+    """UPDATE pools SET body = '{"description":"the shop","version":1}'""",
+    """UPDATE backends SET body = '{"address":"10.0.0.11","admin_state":"ENABLED","version":1,"weight":2}'""",
+    """UPDATE vips SET body = '{"address":"192.0.2.1","force":false,"pool":"web","port":80,"protocol":"TCP",'
+    || '"version":1}'""",
+)
+"""The rows of ``CONFIG`` as the first release wrote them."""
+
+
+def test_a_file_of_the_first_release_is_read_and_written_on(path: Path) -> None:
+    """An upgrade of the package must find its configuration; rows turn into the new form one by one, as they change."""
+    for statement in VERSION_1:
+        execute(path, statement)
+    store = SqliteStore(path)
+    assert store.load() == Stored(1, CONFIG, ALLOCATION)
+    web = dataclasses.replace(WEB, settle_seconds=0)
+    changed = dataclasses.replace(CONFIG, pools={"web": web})
+    store.commit(changed, ALLOCATION)
+    bodies = [store._db.execute(f"SELECT body FROM {table}").fetchone()[0] for table in ("pools", "vips")]
+    assert [json.loads(body)["version"] for body in bodies] == [2, 1]
+    store.close()
+    store = SqliteStore(path)
+    assert store.load() == Stored(2, changed, ALLOCATION)
     store.close()
 
 

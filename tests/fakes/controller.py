@@ -16,6 +16,8 @@ from lb.core.model import (
     Config,
     Hop,
     NextHop,
+    Protocol,
+    RingState,
     Unresolved,
     View,
 )
@@ -30,12 +32,14 @@ RESOLVED = NextHop(
 class FakeController:
     """Implements ``ports.Controller``; what it answers beside the configuration is in its attributes.
 
-    ``hops``: next hops that differ from ``RESOLVED``. ``failure``: raised by every method while it is set.
+    ``hops``: next hops that differ from ``RESOLVED``. ``rings``: by pool and protocol, those whose slots are not all
+    stable. ``failure``: raised by every method while it is set.
     """
 
     def __init__(self, config: Config | None = None, local_addresses: Iterable[Address] = ()) -> None:
         self.local_addresses = frozenset(local_addresses)
         self.hops: dict[Address, Hop] = {}
+        self.rings: dict[tuple[str, Protocol], RingState] = {}
         self.failure: Exception | None = None
         self.reported = Counters(vips={}, backends={}, verdicts={})
         self.daemon = DaemonState(
@@ -83,7 +87,11 @@ class FakeController:
                 reason = self._why_not(member)
                 slots = 0 if reason else RING_SIZE * member.weight // total
                 states[pool.name, name] = BackendState(slots, reason, self.hops.get(member.address, RESOLVED))
-        return View(revision, config, states)
+        return View(revision, config, states, {pool: self._rings(config, pool) for pool in config.pools})
+
+    def _rings(self, config: Config, pool: str) -> tuple[RingState, ...]:
+        protocols = sorted({vip.protocol for vip in config.vips.values() if vip.pool == pool})
+        return tuple(self.rings.get((pool, each), RingState(each, RING_SIZE, 0, 0)) for each in protocols)
 
     def _why_not(self, backend: Backend) -> str:
         """Why a backend is not in the ring; "" if it is."""

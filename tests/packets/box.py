@@ -85,7 +85,7 @@ class Box:
         """Bring the maps to a configuration."""
         self.data_plane.fence()
         observed = Observed(
-            int(time.monotonic()), self.hop, self.data_plane.slots, self.data_plane.flows.refused, self.clear
+            int(time.monotonic()), self.hop, self.data_plane.slots, self.data_plane.flows.refused_at, self.clear
         )
         planned = plan(config, self.allocation, self.written, observed)
         self.data_plane.apply(planned.operations)

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -18,31 +18,35 @@ from hypothesis import strategies as st
 
 from lb.api import config_file, yaml_walk
 from lb.api.config_file import ConfigFileError, dump, load, merge, parse
-from lb.core.model import MAX_WEIGHT, AdminState, Backend, Config, Pool, Protocol, Settings, Vip
+from lb.core.model import MAX_WEIGHT, AdminState, Backend, Config, HashPolicy, Pool, Protocol, Settings, Vip
 from lb.v1 import config_pb2
 
 GOOD = """\
 settings:
   hash_key: 0f112233445566778899001122334455
   outer_source_ipv4: off
+  outer_source_ipv6: 2001:db8::/48
 pools:
   - name: web
     description: the shop
+    settle_seconds: 300
+    udp_settle_seconds: 0
+    drain_idle_seconds: 30
     backends:
       - {name: b1, address: 10.0.0.11, weight: 2}
       - {name: pools/web/backends/b2, address: 10.0.0.12, admin_state: DRAINING}
   - name: pools/dns
 vips:
   - {name: web, address: 192.0.2.1, port: 80, protocol: TCP, pool: web}
-  - {name: vips/dns, address: 192.0.2.1, protocol: UDP, pool: pools/dns, force: true}
+  - {name: vips/dns, address: 192.0.2.1, protocol: UDP, pool: pools/dns, force: true, hash_policy: SOURCE}
 """
 B1 = Backend("b1", IPv4Address("10.0.0.11"), 2)
 B2 = Backend("b2", IPv4Address("10.0.0.12"), 1, AdminState.DRAINING)
 WEB = Vip("web", IPv4Address("192.0.2.1"), 80, Protocol.TCP, "web")
 CONFIG = Config(
-    Settings(bytes.fromhex("0f112233445566778899001122334455"), None),
-    {"web": Pool("web", "the shop", {"b1": B1, "b2": B2}), "dns": Pool("dns")},
-    {"web": WEB, "dns": Vip("dns", IPv4Address("192.0.2.1"), 0, Protocol.UDP, "dns", force=True)},
+    Settings(bytes.fromhex("0f112233445566778899001122334455"), None, IPv6Network("2001:db8::/48")),
+    {"web": Pool("web", "the shop", {"b1": B1, "b2": B2}, 300, 0, 30), "dns": Pool("dns")},
+    {"web": WEB, "dns": Vip("dns", IPv4Address("192.0.2.1"), 0, Protocol.UDP, "dns", True, HashPolicy.SOURCE)},
 )
 
 
@@ -87,6 +91,25 @@ def test_an_empty_file_changes_nothing(text: str) -> None:
         ("pools: [{name: web, name: dns}]", "1:21: pools[0].name: is there twice, first in line 1: remove one"),
         ("pools: [{name: web, etag: x}]", "1:21: pools[0].etag: is reported by the balancer, not set: remove it"),
         ("pools: [{name: web, vips: []}]", "1:21: pools[0].vips: is reported by the balancer, not set: remove it"),
+        ("pools: [{name: web, rings: []}]", "1:21: pools[0].rings: is reported by the balancer, not set: remove it"),
+        (
+            "pools: [{name: web, settle_seconds: 604801}]",
+            "1:37: pools[0].settle_seconds: 604801 is out of range: give seconds from 0 (flows are not protected)",
+        ),
+        (
+            "pools: [{name: web, udp_settle_seconds: 86401}]",
+            "1:41: pools[0].udp_settle_seconds: 86401 is out of range: give seconds from 0 (flows are not protected)",
+        ),
+        (
+            "pools: [{name: web, drain_idle_seconds: 604801}]",
+            "1:41: pools[0].drain_idle_seconds: 604801 is out of range: give seconds from 0 (silent clients are not",
+        ),
+        (
+            "pools: [{name: web, settle_seconds: -1}]",
+            "1:37: pools[0].settle_seconds: -1 is out of range",
+        ),
+        ("pools: [{name: web, settle_seconds: 5m}]", "1:37: pools[0].settle_seconds: '5m' is not a whole number"),
+        ("pools: [{name: web, settle: 5}]", "1:21: pools[0].settle: unknown field, did you mean 'settle_seconds'?"),
         (
             "pools: [{name: web, filled_slots: 1}]",
             "1:21: pools[0].filled_slots: is reported by the balancer, not set: remove it",
@@ -96,6 +119,11 @@ def test_an_empty_file_changes_nothing(text: str) -> None:
         ("pools: [{name: vips/web}]", "1:16: pools[0].name: 'vips/web' is not of this form: write a resource name"),
         ("settings: {hash_key: ab}", "1:22: settings.hash_key: needs 32 hexadecimal digits"),
         ("settings: {outer_source_ipv4: on}", "1:31: settings.outer_source_ipv4: 'on' is not an IPv4 prefix"),
+        (
+            "settings: {outer_source_ipv6: 100::/97}",
+            "1:31: settings.outer_source_ipv6: '100::/97' has the wrong",
+        ),
+        ("settings: {outer_source_ipv6: 10.0.0.0/8}", "1:31: settings.outer_source_ipv6: '10.0.0.0/8' is not an IPv6"),
         ("? [a]\n: 3", "1:3: a list: unknown field; known here: settings, pools, vips"),
         ("pööls: []", "1:1: p\\xf6\\xf6ls: unknown field, did you mean 'pools'?"),
     ],
@@ -169,6 +197,11 @@ def test_members_are_named_once_and_in_their_pool() -> None:
             "port: 80, protocol: SCTP, pool: web",
             "protocol: 'SCTP' is not known; choose one of TCP, UDP",
         ),
+        (
+            "protocol: TCP, pool: web, hash_policy: five-tuple",
+            "hash_policy: 'five-tuple' is not known, did you mean 'FIVE_TUPLE'?; choose one of FIVE_TUPLE, SOURCE,",
+        ),
+        ("protocol: TCP, pool: web, hash_policy: 1", "hash_policy: '1' is not known; choose one of FIVE_TUPLE,"),
         ("port: 80, protocol: TCP", "pool: is required"),
         ("port: 80, protocol: TCP, pool: Web", "pool: 'Web' is not a name"),
         (
@@ -197,7 +230,7 @@ def test_all_problems_come_at_once_in_the_order_of_lines() -> None:
     text = (
         GOOD.replace("weight: 2", "wieght: 2").replace("port: 80", "port: 70000").replace("10.0.0.12", "10.0.0.12:80")
     )
-    assert [line.split(": ")[0] for line in problems(text)] == ["lb.yaml:8:40", "lb.yaml:9:48", "lb.yaml:12:43"]
+    assert [line.split(": ")[0] for line in problems(text)] == ["lb.yaml:12:40", "lb.yaml:13:48", "lb.yaml:16:43"]
 
 
 @pytest.mark.parametrize(
@@ -259,9 +292,10 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_file_wins_and_the_rest_stays() -> None:
-    text = "pools: [{name: web, backends: [{name: b1, address: 10.0.0.21, weight: 7}]}]"
+    text = "pools: [{name: web, settle_seconds: 5, backends: [{name: b1, address: 10.0.0.21, weight: 7}]}]"
     config, changed = merge(CONFIG, parse(text, "lb.yaml"))
-    assert config.pools["web"] == Pool("web", "", {"b1": Backend("b1", IPv4Address("10.0.0.21"), 7), "b2": B2})
+    b1 = Backend("b1", IPv4Address("10.0.0.21"), 7)
+    assert config.pools["web"] == Pool("web", "", {"b1": b1, "b2": B2}, 5, 0, 30)
     assert config.pools["dns"] == CONFIG.pools["dns"]
     assert (config.vips, config.settings) == (CONFIG.vips, CONFIG.settings)
     assert changed == ["pools/web", "pools/web/backends/b1"]
@@ -274,6 +308,51 @@ def test_a_restart_does_not_undo_a_drain() -> None:
     config, changed = merge(CONFIG, parse(text.replace("0.12}", "0.12, admin_state: ENABLED}"), "lb.yaml"))
     assert config.pools["web"].backends["b2"] == replace(B2, admin_state=AdminState.ENABLED)
     assert changed == ["pools/web/backends/b2"]
+
+
+def test_a_restart_does_not_reset_seconds_that_the_file_leaves_out() -> None:
+    """They were set in operation to ride out an incident; and 0 in the file is not "left out"."""
+    text = "pools: [{name: web, description: the shop%s}]"
+    assert merge(CONFIG, parse(text % "", "lb.yaml")) == (CONFIG, [])
+    config, changed = merge(CONFIG, parse(text % ", settle_seconds: 0, udp_settle_seconds: 60", "lb.yaml"))
+    assert config.pools["web"] == replace(CONFIG.pools["web"], settle_seconds=0, udp_settle_seconds=60)
+    assert changed == ["pools/web"]
+    fresh, _ = merge(Config(), parse(text % "", "lb.yaml"))
+    assert fresh.pools["web"] == Pool("web", "the shop")
+
+
+def test_a_restart_does_not_move_flows_by_a_hash_policy_that_the_file_leaves_out() -> None:
+    text = "vips: [{name: dns, address: 192.0.2.1, protocol: UDP, pool: dns, force: true%s}]"
+    assert merge(CONFIG, parse(text % "", "lb.yaml")) == (CONFIG, [])
+    config, changed = merge(CONFIG, parse(text % ", hash_policy: FIVE_TUPLE", "lb.yaml"))
+    assert config.vips["dns"] == replace(CONFIG.vips["dns"], hash_policy=HashPolicy.FIVE_TUPLE)
+    assert changed == ["vips/dns"]
+
+
+def test_the_prefixes_are_kept_or_changed_one_by_one() -> None:
+    config, changed = merge(CONFIG, parse("settings: {outer_source_ipv6: off}", "lb.yaml"))
+    assert config.settings == replace(CONFIG.settings, outer_source_ipv6=None)
+    assert changed == ["settings"]
+
+
+def test_ipv6_addresses_in_every_form_that_yaml_allows() -> None:
+    """An address that ends in '::' looks like a key to YAML: it takes quotes, and says so by its place."""
+    text = """\
+pools: [{name: six, backends: [{name: b1, address: 2001:DB8::1}, {name: b2, address: 10.0.0.1}]}]
+vips:
+- {name: a, address: 2001:db8::a, protocol: TCP, pool: six}
+- {name: b, address: "2001:db8::", protocol: TCP, pool: six}
+- name: c
+  address: 1:2:3:4:5:6:7:8
+  protocol: TCP
+  pool: six
+"""
+    config, _ = merge(Config(), parse(text, "lb.yaml"))
+    assert [str(vip.address) for vip in config.vips.values()] == ["2001:db8::a", "2001:db8::", "1:2:3:4:5:6:7:8"]
+    members = config.pools["six"].backends.values()
+    assert [member.address for member in members] == [IPv6Address("2001:db8::1"), IPv4Address("10.0.0.1")]
+    (found,) = problems("vips:\n- name: a\n  address: 2001:db8::\n")
+    assert found.startswith("lb.yaml:3:")
 
 
 def test_two_backends_may_swap_addresses() -> None:
@@ -318,7 +397,9 @@ def problems_shown(text: str) -> list[str]:
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True) | st.sampled_from(["null", "off", "yes", "true", "n"])
-ADDRESSES = st.integers(0x0A000001, 0x0AFFFFFE).map(IPv4Address)
+ADDRESSES = st.integers(0x0A000001, 0x0AFFFFFE).map(IPv4Address) | st.integers(0, 2**96 - 1).map(
+    lambda low: IPv6Address(0x20010DB8 << 96 | low)
+)
 DESCRIPTIONS = st.text(st.characters(codec="utf-8"), max_size=40).filter(str.isprintable)
 
 
@@ -332,13 +413,16 @@ def configs(draw: st.DrawFn) -> Config:
                 draw(st.sets(NAMES, max_size=3)), draw(st.sets(ADDRESSES, min_size=3)), strict=False
             )
         }
-        pools[name] = Pool(name, draw(DESCRIPTIONS), backends)
+        seconds = (draw(st.integers(0, most)) for most in (604_800, 86_400, 604_800))
+        pools[name] = Pool(name, draw(DESCRIPTIONS), backends, *seconds)
     vips = {}
     for port, name in enumerate(draw(st.sets(NAMES, max_size=3 if pools else 0))):
         pool = draw(st.sampled_from(sorted(pools)))
-        vips[name] = Vip(name, draw(ADDRESSES), port, draw(st.sampled_from(Protocol)), pool, draw(st.booleans()))
+        protocol, policy = draw(st.sampled_from(Protocol)), draw(st.sampled_from(HashPolicy))
+        vips[name] = Vip(name, draw(ADDRESSES), port, protocol, pool, draw(st.booleans()), policy)
     network = draw(st.none() | st.integers(8, 30).map(lambda length: IPv4Network(("172.16.0.0", length), strict=False)))
-    return Config(Settings(draw(st.binary(min_size=16, max_size=16)), network), pools, vips)
+    network_6 = draw(st.none() | st.integers(32, 96).map(lambda length: IPv6Network(("100::", length))))
+    return Config(Settings(draw(st.binary(min_size=16, max_size=16)), network, network_6), pools, vips)
 
 
 @settings(deadline=None)
@@ -353,8 +437,12 @@ def test_an_export_is_what_a_person_would_write() -> None:
         "settings:\n"
         "  hash_key: 0f112233445566778899001122334455\n"
         "  outer_source_ipv4: 'off'\n"
+        "  outer_source_ipv6: 2001:db8::/48\n"
         "pools:\n"
         "- name: dns\n"
+        "  settle_seconds: 7500\n"
+        "  udp_settle_seconds: 60\n"
+        "  drain_idle_seconds: 350\n"
         "- name: web\n"
         "  description: the shop\n"
         "  backends:\n"
@@ -366,17 +454,22 @@ def test_an_export_is_what_a_person_would_write() -> None:
         "    address: 10.0.0.12\n"
         "    weight: 1\n"
         "    admin_state: DRAINING\n"
+        "  settle_seconds: 300\n"
+        "  udp_settle_seconds: 0\n"
+        "  drain_idle_seconds: 30\n"
         "vips:\n"
         "- name: dns\n"
         "  address: 192.0.2.1\n"
         "  protocol: UDP\n"
         "  pool: dns\n"
         "  force: true\n"
+        "  hash_policy: SOURCE\n"
         "- name: web\n"
         "  address: 192.0.2.1\n"
         "  port: 80\n"
         "  protocol: TCP\n"
         "  pool: web\n"
+        "  hash_policy: FIVE_TUPLE\n"
     )
 
 
