@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ SCAN_SECONDS = 2
 """Between two scans, while there is anything to scan for."""
 
 SCAN_SHARE = 10
-"""A scan that takes long is repeated the later: at most one part in so many of the time."""
+"""A scan that costs much is repeated the later: at most one part in so many of a CPU's time. Not of the clock's: on a
+busy machine scans take long, and the table must not be left full of dead entries just then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class FlowKeeper:
         self._inserted_before = 0
         self._inserted_at_start = 0
         self._deleted = 0
+        self._cost_seconds = 0.0
         self._due_at = 0.0
 
     def entries(self) -> int:
@@ -86,11 +89,13 @@ class FlowKeeper:
 
     def scan(self, scan: Scan) -> None:
         """Read the whole table. Long: outside the lock."""
+        began = time.thread_time()
         self._inserted_at_start = self._data_plane.flows.counts().inserted
         for entries in self._data_plane.flows.scan():
             scan.observer.judge(scan.census, entries)
+        self._cost_seconds = time.thread_time() - began
 
-    def finish(self, scan: Scan, vips: Container[int], began: float, now: float) -> Mapping[int, frozenset[int]]:
+    def finish(self, scan: Scan, vips: Container[int], now: float) -> Mapping[int, frozenset[int]]:
         """Delete what is dead; returns the slots, by ring, that may become STABLE.
 
         ``vips``: VIP indices in use now; one that was given out since the scan began owns its entries again.
@@ -102,7 +107,7 @@ class FlowKeeper:
         self._deleted += len(dead)
         self._scanned = census.entries - len(dead)
         self._inserted_before = self._inserted_at_start
-        self._due_at = now + max(SCAN_SECONDS, SCAN_SHARE * (now - began))
+        self._due_at = now + max(SCAN_SECONDS, SCAN_SHARE * self._cost_seconds)
         return {
             ring: slots
             for ring, slots in scan.observer.clear(census).items()

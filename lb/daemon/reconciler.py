@@ -250,11 +250,10 @@ class Reconciler:
                     continue
                 await asyncio.to_thread(self._fence)
                 scan = await asyncio.to_thread(self._keeper.observe, self._plan, _now())
-            began = loop.time()
             await asyncio.to_thread(self._keeper.scan, scan)
             async with self._lock:
                 vips = frozenset(self._plan.allocation.vips.values())
-                self._clear = await asyncio.to_thread(self._keeper.finish, scan, vips, began, loop.time())
+                self._clear = await asyncio.to_thread(self._keeper.finish, scan, vips, loop.time())
                 if self._clear:
                     await self._round()
 

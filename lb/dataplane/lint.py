@@ -16,7 +16,8 @@ _STRICT = ("-Wextra", "-Werror", "-Wshadow")
 def main() -> int:
     sources = {PROGRAM: balancer_source(bytes(16))}
     decap = source_dir() / "decap.c"
-    sources["decap"] = Source(join_includes(decap), {"DECAP_ADDRESS": "1U"})
+    addresses = {"DECAP_IPV4": "1U", "DECAP_IPV6_HIGH": "1ULL", "DECAP_IPV6_LOW": "1ULL"}
+    sources["decap"] = Source(join_includes(decap), addresses)
     for function, source in sources.items():
         try:
             compile_source(source, [function], SYMBOLS if function == PROGRAM else [], cflags=_STRICT)

@@ -24,6 +24,13 @@ POOLS = [
         "description": "front servers",
         "vips": ["vips/dns", "vips/web"],
         "filledSlots": 65537,
+        "settleSeconds": 7500,
+        "udpSettleSeconds": 60,
+        "drainIdleSeconds": 350,
+        "rings": [
+            {"protocol": "TCP", "stableSlots": 65507, "movingSlots": 10, "trackedSlots": 20},
+            {"protocol": "UDP", "stableSlots": 65530, "movingSlots": 7, "refusedFlows": "12", "heldBack": True},
+        ],
         "backends": [
             {"name": "pools/web/backends/b1", "status": {"inRing": True}},
             {"name": "pools/web/backends/b2", "status": {"inRing": False}},
@@ -62,7 +69,7 @@ BACKENDS = [
     {"name": "pools/spare/backends/b9", "address": "10.0.1.9", "weight": 1, "adminState": "DISABLED"},
 ]
 VIPS = [
-    {"name": "vips/web", "address": "192.0.2.1", "port": 80, "protocol": "TCP", "pool": "pools/web"},
+    {"name": "vips/web", "address": "192.0.2.1", "port": 80, "protocol": "TCP", "pool": "pools/web", "hashPolicy": 3},
     {"name": "vips/dns", "address": "192.0.2.53", "port": 0, "protocol": "UDP", "pool": "pools/web", "force": True},
     {"name": "vips/alt", "address": "192.0.2.1", "port": 8080, "protocol": "TCP", "pool": "pools/spare"},
 ]
@@ -86,6 +93,7 @@ STATS = {
             "vip": "vips/web",
             "received": {"packets": "1000", "bytes": "60000"},
             "forwarded": {"packets": "990", "bytes": "59400"},
+            "tooBigPackets": "3000",
         }
     ],
     "backends": [{"backend": "pools/web/backends/b1", "forwarded": {"packets": "990", "bytes": "59400"}}],
@@ -93,6 +101,15 @@ STATS = {
         {"verdict": "FORWARDED", "count": {"packets": "990", "bytes": "59400"}, "description": "sent on"},
         {"verdict": "DROP_NO_BACKEND", "count": {"packets": "0", "bytes": "0"}, "description": "add a backend"},
     ],
+    "flowTable": {
+        "capacity": "1048576",
+        "entries": "6001",
+        "insertedSyn": "5001",
+        "insertedOld": "4001",
+        "refusedSyn": "3001",
+        "refusedOld": "2001",
+        "expired": "1001",
+    },
 }
 CONFIG = {
     "settings": {"hashKey": "00112233445566778899aabbccddeeff", "outerSourceIpv4": "off"},

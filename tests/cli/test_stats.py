@@ -22,8 +22,8 @@ def test_stats_per_vip_backend_and_verdict(run: Run) -> None:
     result = run("stats")
     assert result.exit_code == 0
     assert cells(result.stdout) == [
-        ["VIP", "PACKETS", "BYTES", "FORWARDED"],
-        ["web", "1,000", "60,000", "990"],
+        ["VIP", "PACKETS", "BYTES", "FORWARDED", "TOO-BIG"],
+        ["web", "1,000", "60,000", "990", "3,000"],
         [""],
         ["BACKEND", "PACKETS", "BYTES"],
         ["web/b1", "990", "59,400"],
@@ -32,6 +32,14 @@ def test_stats_per_vip_backend_and_verdict(run: Run) -> None:
         ["FORWARDED", "990", "59,400", "sent on"],
         ["DROP_NO_BACKEND", "0", "0", "add a backend"],
         ["total", "1,200,000", "90,000,000", "every packet that the program saw"],
+        [""],
+        ["FLOW-TABLE", "FLOWS", "MEANING"],
+        ["entries", "6,001", "of 1,048,576: flows tracked now, in slots that change hands"],
+        ["inserted-syn", "5,001", "new flows (TCP SYN) entered"],
+        ["inserted-old", "4,001", "flows older than the change entered"],
+        ["refused-syn", "3,001", "new flows not entered: the table was too full"],
+        ["refused-old", "2,001", "flows older than the change not entered"],
+        ["expired", "1,001", "entries removed after their flow's end, since lbd started"],
     ]
 
 
@@ -40,7 +48,13 @@ def test_stats_as_data(run: Run) -> None:
     as_json = json.loads(run("stats", "-o", "json").stdout)
     assert as_json["received"] == {"packets": "1200000", "bytes": "90000000"}
     assert as_json["verdicts"][1]["count"] == {"packets": "0", "bytes": "0"}
+    assert (as_json["flowTable"]["entries"], as_json["vips"][0]["tooBigPackets"]) == ("6001", "3000")
     assert yaml.safe_load(run("stats", "-o", "yaml").stdout)["vips"] == as_json["vips"]
+
+
+def test_an_older_lbd_without_a_flow_table_shows_none() -> None:
+    """An empty table would say that there is room for no flow."""
+    assert [sheet.headers[0] for sheet in stats_sheets(stats_pb2.Stats())] == ["VIP", "BACKEND", "VERDICT"]
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:

@@ -137,6 +137,23 @@ def test_get_shows_everything_about_a_pool(run: Run) -> None:
     shown = dict(cells(run("pool", "get", "web").stdout))
     assert shown["BACKENDS"] == "web/b1,web/b2"
     assert (shown["RING"], shown["VIPS"]) == ("65537 of 65537 slots filled", "dns,web")
+    assert (shown["SETTLE"], shown["DRAIN-IDLE"]) == ("7500 s for TCP, 60 s for UDP", "350 s")
+
+
+@pytest.mark.usefixtures("fake")
+def test_get_shows_the_slots_of_a_pool_by_state(run: Run) -> None:
+    """How an operator sees that a change is over, or that it is held up and where to look."""
+    shown = dict(cells(run("pool", "get", "web").stdout))
+    assert shown["TCP-SLOTS"] == "65507 stable, 10 moving, 20 tracked; 0 flows refused"
+    assert shown["UDP-SLOTS"] == (
+        "65530 stable, 7 moving, 0 tracked; 12 flows refused; they hold moves back: see the flow table in `lbctl stats`"
+    )
+    assert "TCP-SLOTS" not in run("pool", "get", "spare").stdout
+
+
+@pytest.mark.usefixtures("fake")
+def test_get_shows_the_hash_policy_as_it_is_typed(run: Run) -> None:
+    assert dict(cells(run("vip", "get", "web").stdout))["HASH-POLICY"] == "source-and-destination-port"
 
 
 def test_create_vip_sends_what_was_given(fake: FakeServer, run: Run) -> None:
@@ -150,6 +167,49 @@ def test_create_vip_sends_what_was_given(fake: FakeServer, run: Run) -> None:
 def test_create_pool_sends_what_was_given(fake: FakeServer, run: Run) -> None:
     assert run("pool", "create", "pools/new", "--description", "fresh").stderr == "created pool new\n"
     assert fake.requests == [pool_pb2.CreatePoolRequest(pool_id="new", pool=pool_pb2.Pool(description="fresh"))]
+
+
+def test_create_pool_sends_zero_seconds_and_leaves_out_what_was_not_given(fake: FakeServer, run: Run) -> None:
+    """0 turns protection off; left out is the server's default."""
+    run("pool", "create", "new", "--settle-seconds", "0", "--drain-idle-seconds", "60")
+    pool = pool_pb2.Pool(settle_seconds=0, drain_idle_seconds=60)
+    assert pool.HasField("settle_seconds")
+    assert fake.requests == [pool_pb2.CreatePoolRequest(pool_id="new", pool=pool)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("five-tuple", vip_pb2.Vip.FIVE_TUPLE),
+        ("source", vip_pb2.Vip.SOURCE),
+        ("Source-And-Destination-Port", vip_pb2.Vip.SOURCE_AND_DESTINATION_PORT),
+        ("destination-port", vip_pb2.Vip.DESTINATION_PORT),
+    ],
+)
+def test_every_hash_policy_can_be_typed(fake: FakeServer, run: Run, typed: str, sent: int) -> None:
+    assert run("vip", "create", *CREATE["vip"], "--hash-policy", typed).exit_code == 0
+    assert run("vip", "update", "web", "--hash-policy", typed).exit_code == 0
+    created, updated = fake.requests
+    assert (created.vip.hash_policy, updated.vip.hash_policy) == (sent, sent)
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        (["pool", "create", "new", "--settle-seconds", "5m"], "'5m' can't be right: give a whole number of seconds"),
+        (["pool", "update", "web", "--udp-settle-seconds", "-1"], "'-1' can't be right: give a whole number"),
+        (["pool", "update", "web", "--drain-idle-seconds", "1.5"], "'1.5' can't be right"),
+        (["pool", "update", "web", "--drain-idle-seconds", str(2**32)], "can't be right"),
+        (["vip", "update", "web", "--hash-policy", "random"], "'random' is not one of 'five-tuple', 'source',"),
+    ],
+)
+def test_values_that_cannot_be_sent_are_refused_here(
+    fake: FakeServer, run: Run, args: list[str], complaint: str
+) -> None:
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert complaint in " ".join(result.stderr.split())
+    assert fake.requests == []
 
 
 def test_create_backend_leaves_the_defaults_to_the_server(fake: FakeServer, run: Run) -> None:
@@ -178,7 +238,14 @@ def test_a_backend_outside_the_ring_is_announced(run: Run) -> None:
     [
         (["vip", "update", "web", "--pool", "blue"], ["pool"], lambda r: r.vip.pool == "pools/blue"),
         (["vip", "update", "web", "--no-force"], ["force"], lambda r: r.vip.force is False),
+        (["vip", "update", "web", "--hash-policy", "source"], ["hash_policy"], lambda r: r.vip.hash_policy == 2),
         (["pool", "update", "web", "--description", ""], ["description"], lambda r: r.pool.name == "pools/web"),
+        (["pool", "update", "web", "--settle-seconds", "0"], ["settle_seconds"], lambda r: r.pool.settle_seconds == 0),
+        (
+            ["pool", "update", "web", "--udp-settle-seconds", "5", "--drain-idle-seconds", "6"],
+            ["drain_idle_seconds", "udp_settle_seconds"],
+            lambda r: (r.pool.udp_settle_seconds, r.pool.drain_idle_seconds) == (5, 6),
+        ),
         (["backend", "update", "web/b1", "--weight", "0"], ["weight"], lambda r: r.backend.HasField("weight")),
         (
             ["backend", "update", "web/b1", "--admin-state", "disabled", "--weight", "3"],
@@ -198,7 +265,11 @@ def test_update_masks_exactly_the_given_fields(fake: FakeServer, run: Run, args,
 
 @pytest.mark.parametrize(
     ("noun", "flags"),
-    [("vip", "--pool or --force/--no-force"), ("pool", "--description"), ("backend", "--weight or --admin-state")],
+    [
+        ("vip", "--pool or --hash-policy or --force/--no-force"),
+        ("pool", "--description or --settle-seconds or --udp-settle-seconds or --drain-idle-seconds"),
+        ("backend", "--weight or --admin-state"),
+    ],
 )
 def test_update_without_a_field_says_which_there_are(fake: FakeServer, run: Run, noun: str, flags: str) -> None:
     result = run(noun, "update", EXISTING[noun], "--etag", "x")

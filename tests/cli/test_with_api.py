@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+import yaml
 from cli.conftest import Run, cells
 from click.testing import CliRunner, Result
 from fakes.controller import FakeController
@@ -74,6 +75,18 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
         (["backend", "update", "web/b1", "--weight", "65536"], 2, ["backend.weight: 65536", "(--weight)"]),
         (["backend", "update", "web/b1", "--weight", "3", "--etag", "old"], 4, ["was changed meanwhile"]),
         (["backend", "create", "web/b2", "--address", "10.0.0.12:8080"], 2, ["server return cannot change ports"]),
+        (["backend", "create", "web/b2", "--address", "fe80::2"], 2, ["backend.address: fe80::2 is link-local"]),
+        (vip(address="ff02::1"), 2, ["vip.address: ff02::1 is a multicast address: use a unicast address (--address)"]),
+        (
+            ["pool", "create", "new", "--settle-seconds", "604801", "--udp-settle-seconds", "86401"],
+            2,
+            ["pool.settle_seconds: 604801 is out of range", "(--settle-seconds)", "(--udp-settle-seconds)"],
+        ),
+        (
+            ["pool", "update", "web", "--drain-idle-seconds", "604801"],
+            2,
+            ["pool.drain_idle_seconds: 604801 is out of range: give seconds from 0", "(--drain-idle-seconds)"],
+        ),
         (["pool", "delete", "web"], 4, ["is used by vip web", "point it at another pool"]),
         (["vip", "get", "nope"], 3, ["vip 'nope' does not exist", "lbctl vip list"]),
         (["vip", "get", "a/b"], 2, ["name: 'vips/a/b' is not of this form"]),
@@ -96,6 +109,23 @@ def test_weights_become_shares(real: Run) -> None:
     assert (result.exit_code, json.loads(result.stdout)["weight"]) == (0, 3)
     rows = cells(real("backend", "list", "web").stdout)[1:]
     assert [(row[0], row[2], row[4]) for row in rows] == [("web/b1", "3", "75.0%"), ("web/b2", "1", "25.0%")]
+
+
+def test_what_is_set_is_shown_and_exported(real: Run) -> None:
+    """An IPv6 VIP over IPv4 and IPv6 backends, each setting other than its default."""
+    assert real("backend", "create", "web/b2", "--address", "2001:db8:1::12").exit_code == 0
+    assert real("pool", "update", "web", "--settle-seconds", "0", "--drain-idle-seconds", "9").exit_code == 0
+    assert real("vip", "create", "six", *vip(address="2001:db8::9")[3:], "--hash-policy", "source").exit_code == 0
+    shown = dict(cells(real("pool", "get", "web").stdout))
+    assert (shown["SETTLE"], shown["DRAIN-IDLE"]) == ("0 s for TCP, 60 s for UDP", "9 s")
+    assert shown["TCP-SLOTS"] == "65537 stable, 0 moving, 0 tracked; 0 flows refused"
+    assert dict(cells(real("vip", "get", "six").stdout))["HASH-POLICY"] == "source"
+    exported = yaml.safe_load(real("export").stdout)
+    assert exported["settings"] == {"outer_source_ipv4": "172.16.0.0/16", "outer_source_ipv6": "100::/64"}
+    (pool,), (six, web) = exported["pools"], exported["vips"]
+    assert (pool["settle_seconds"], pool["udp_settle_seconds"], pool["drain_idle_seconds"]) == (0, 60, 9)
+    assert [member["address"] for member in pool["backends"]] == ["10.0.0.11", "2001:db8:1::12"]
+    assert (six["address"], six["hash_policy"], web["hash_policy"]) == ("2001:db8::9", "SOURCE", "FIVE_TUPLE")
 
 
 def test_an_exported_etag_is_accepted(real: Run) -> None:

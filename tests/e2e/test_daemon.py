@@ -81,7 +81,7 @@ def test_configuration_hash_key_and_flows_survive_a_restart(flat_bed: Testbed) -
         lbd.start()
         assert (lbd.lbctl("export"), lbd.lbctl("backend", "list")) == before
         assert (lbd.bpf_dir / "maps" / "ring-0").stat().st_ino == ring
-        assert re.fullmatch("[0-9a-f]{32}", before[0]["settings"]["hash_key"])
+        assert re.fullmatch("[0-9a-f]{32}", before[0]["settings"]["hashKey"])
         lbd.kill()
         assert served_by(flat_bed)
         lbd.start()
@@ -216,13 +216,13 @@ def test_a_backend_enters_the_ring_when_its_next_hop_is_known(flat_bed: Testbed)
     with Lbd(flat_bed) as lbd:
         lbd.lbctl("pool", "create", "web")
         made = lbd.lbctl("backend", "create", "web/late", "--address", late)
-        assert made["status"]["in_ring"] is False
-        assert made["status"]["next_hop"]["state"] == "UNRESOLVED"
+        assert made["status"]["inRing"] is False
+        assert made["status"]["nextHop"]["state"] == "UNRESOLVED"
         assert "does not answer ARP" in made["status"]["reason"]
         host = flat_bed.backends[0]
         flat_bed.run(host, "ip", "address", "add", f"{late}/24", "dev", HOST_INTERFACE)
         try:
-            wait_until(lambda: lbd.lbctl("backend", "get", "web/late")["status"]["in_ring"], 15, "never in the ring")
+            wait_until(lambda: lbd.lbctl("backend", "get", "web/late")["status"]["inRing"], 15, "never in the ring")
         finally:
             flat_bed.run(host, "ip", "address", "del", f"{late}/24", "dev", HOST_INTERFACE)
 
