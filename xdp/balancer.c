@@ -34,12 +34,7 @@ static __always_inline void count(struct counter *counter, __u32 bytes)
 /* What is for a VIP and yet must not go to a backend. Returns CONTINUE for a good packet. */
 static __always_inline enum verdict guard(const struct packet *pkt)
 {
-	__u32 differs = pkt->src[3] ^ pkt->vip.addr[3];
-
-	if (pkt->v6)
-		differs |= (pkt->src[0] ^ pkt->vip.addr[0]) | (pkt->src[1] ^ pkt->vip.addr[1]) |
-			   (pkt->src[2] ^ pkt->vip.addr[2]);
-	if (unlikely(!differs))
+	if (unlikely(is_land(pkt)))
 		return DROP_LAND;
 	if (pkt->vip.proto == IPPROTO_TCP && pkt->kind == KIND_FLOW) {
 		__u32 flags = (pkt->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) | (pkt->tcp_flags & TCP_ACK) >> 1;
@@ -71,8 +66,11 @@ static __always_inline enum verdict follow_fragment(const struct packet *pkt, st
 {
 	struct fragment *first = fragment_find(pkt);
 
+	/* The first fragment of what has no ports passed, too. IPv6 may name another header here, but who does? (RFC 8200) */
 	if (!first)
-		return DROP_FRAGMENT;
+		return pkt->vip.proto == IPPROTO_TCP || pkt->vip.proto == IPPROTO_UDP || is_extension(pkt->vip.proto) ?
+			       DROP_FRAGMENT :
+			       PASS_NOT_VIP;
 	to->vip = first->vip;
 	to->backend = first->backend;
 	to->hash = first->hash;
@@ -117,6 +115,8 @@ static __always_inline enum verdict steer_flow(struct xdp_md *ctx, struct packet
 		steering = STEER_SYN;
 	to->hash = flow_hash(pkt, vip->flags);
 	to->backend = steer(pkt, vip, to->hash, steering);
+	if (unlikely(to->backend == BACKEND_HELD))
+		return DROP_HELD;
 	if (unlikely(pkt->first_fragment && to->backend))
 		fragment_record(pkt, vip, to->backend, to->hash);
 	return CONTINUE;

@@ -30,7 +30,10 @@ static __always_inline __u32 outer_bytes_for(const struct backend *backend)
 static __always_inline void write_outer_ipv4(struct iphdr *outer, const struct packet *pkt,
 					     const struct backend *backend, __be32 low)
 {
-	__be16 id = pkt->id;
+	/* Fragments of one datagram share an identification, the packets that carry them must not: if those are fragmented
+	 * on their way, their pieces would be mixed up (RFC 6864).
+	 */
+	__be16 id = pkt->id ^ (pkt->frag_off & bpf_htons(IP_MF | IP_OFFSET_MASK));
 	/* A packet that may not be fragmented may not be fragmented in the tunnel either (RFC 2003, 3.1). */
 	__be16 frag_off = pkt->frag_off & bpf_htons(IP_DF);
 	__u16 proto = IPPROTO_IPIP;

@@ -11,12 +11,9 @@
 #define ICMP_BURST 1000ULL
 #define ICMP_TOS 0xc0			/* internetwork control, as routers do (RFC 1812, 4.3.2.5) */
 
-/* How much of the packet an error quotes: as much as fits 576 and 1280 bytes (RFC 1812, 4443) of one that is long
- * enough, the IP header and 8 bytes of a shorter one.
- */
-#define QUOTE_IPV4 528
+/* How much of the packet an error quotes at most: the error is to fit 576 and 1280 bytes (RFC 1812, 4443). */
+#define QUOTE_IPV4 548
 #define QUOTE_IPV6 1232
-#define QUOTE_MORE 8
 
 /* From <linux/icmp.h> and <linux/icmpv6.h>, which do not compile without the kernel's other headers. */
 #define ICMP_ECHO_REPLY 0
@@ -57,6 +54,22 @@ static __always_inline void swap_macs(void *data)
 	}
 }
 
+/* Whether there is one host to answer, and the packet came to this box alone (RFC 1122, 3.2.2; RFC 4443, 2.4).
+ * Without it, a forged source or a broadcast frame turns VIPs into amplifiers.
+ */
+static __always_inline int icmp_answerable(struct xdp_md *ctx, const struct packet *pkt)
+{
+	__u8 *mac = (void *)(long)ctx->data;
+	__u8 first = pkt->v6 ? pkt->src[0] : pkt->src[3];	/* in network order, the low byte comes first */
+
+	if ((void *)(mac + 2 * ETH_ALEN) > (void *)(long)ctx->data_end || (mac[0] | mac[ETH_ALEN]) & 1)
+		return 0;
+	if (!pkt->v6)
+		return first != 0 && first != 127 && first < 224;
+	/* Unspecified, loopback and v4-mapped addresses all begin with 8 zero bytes. */
+	return first != 0xff && (pkt->src[0] | pkt->src[1]);
+}
+
 /* Turns an echo request for a VIP into its reply, in place. */
 static __always_inline enum verdict icmp_answer_echo(struct xdp_md *ctx, const struct packet *pkt)
 {
@@ -65,7 +78,7 @@ static __always_inline enum verdict icmp_answer_echo(struct xdp_md *ctx, const s
 	void *l3 = data + l2_bytes(pkt);
 	struct icmp_header *icmp = l3 + pkt->l4;
 
-	if ((void *)(icmp + 1) > end || l3 + sizeof(struct ipv6hdr) > end)
+	if ((void *)(icmp + 1) > end || l3 + sizeof(struct iphdr) > end)
 		return DROP_MALFORMED;
 
 	__be16 before = *(__be16 *)icmp;
@@ -73,6 +86,8 @@ static __always_inline enum verdict icmp_answer_echo(struct xdp_md *ctx, const s
 	if (pkt->v6) {
 		struct ipv6hdr *ip = l3;
 
+		if ((void *)(ip + 1) > end)
+			return DROP_MALFORMED;
 		icmp->type = ICMPV6_ECHO_ANSWER;
 		__builtin_memcpy(&ip->saddr, pkt->vip.addr, sizeof(ip->saddr));
 		__builtin_memcpy(&ip->daddr, pkt->src, sizeof(ip->daddr));
@@ -137,7 +152,8 @@ static __always_inline enum verdict icmp_quoted_flow(void *l3, void *end, struct
 
 	__be32 *ports = l3 + pkt->l4;
 
-	if (differs || (proto != IPPROTO_TCP && proto != IPPROTO_UDP) || (void *)(ports + 1) > end)
+	if (differs || (proto != IPPROTO_TCP && proto != IPPROTO_UDP) || (void *)(ports + 1) > end ||
+	    pkt->l4 + sizeof(*ports) > pkt->total_bytes)
 		return PASS_ICMP;
 	pkt->ports = *ports << 16 | *ports >> 16;
 	pkt->vip.port = *ports;
@@ -159,8 +175,11 @@ static __always_inline enum verdict icmp_receive(struct xdp_md *ctx, struct pack
 
 	if ((void *)(icmp + 1) > end || pkt->l4 + sizeof(*icmp) > pkt->total_bytes)
 		return DROP_MALFORMED;
-	if (icmp->type == (pkt->v6 ? ICMPV6_ECHO_ASKED : ICMP_ECHO_REQUEST) && !icmp->code)
-		return icmp_answer_echo(ctx, pkt);
+	if (icmp->type == (pkt->v6 ? ICMPV6_ECHO_ASKED : ICMP_ECHO_REQUEST) && !icmp->code) {
+		if (is_land(pkt))
+			return DROP_LAND;
+		return icmp_answerable(ctx, pkt) ? icmp_answer_echo(ctx, pkt) : PASS_ICMP;
+	}
 	if (!icmp_is_error(pkt, icmp->type))
 		return PASS_ICMP;
 	return icmp_quoted_flow(l3, end, pkt);
@@ -188,32 +207,31 @@ static __always_inline int icmp_allowed(void)
 	return 1;
 }
 
-/* One's complement sum of what an error quotes. */
+/* One's complement sum of what an error quotes: one block for each bit of its length, the longest first, so that the
+ * verifier sees ten blocks at places of their own and not every length. bpf_csum_diff takes 4 to 512 bytes.
+ */
 static __always_inline __u32 quote_sum(void *quote, void *end, __u32 bytes, __u32 sum)
 {
-	if (bytes == QUOTE_IPV6) {
-		if (quote + QUOTE_IPV6 > end)
-			return 0;
-		sum = bpf_csum_diff(NULL, 0, quote, 512, sum);
-		sum = bpf_csum_diff(NULL, 0, quote + 512, 512, sum);
-		return bpf_csum_diff(NULL, 0, quote + 1024, QUOTE_IPV6 - 1024, sum);
-	}
-	if (bytes == QUOTE_IPV4) {
-		if (quote + QUOTE_IPV4 > end)
-			return 0;
-		sum = bpf_csum_diff(NULL, 0, quote, 512, sum);
-		return bpf_csum_diff(NULL, 0, quote + 512, QUOTE_IPV4 - 512, sum);
+#pragma unroll
+	for (int bit = 10; bit >= 2; bit--) {
+		__u32 size = 1U << bit, half = size > 512 ? 512 : size;
+		void *block = quote + (bytes & (2048 - 2 * size));
+
+		if (!(bytes & size) || block + size > end)
+			continue;
+		sum = bpf_csum_diff(NULL, 0, block, half, sum);
+		if (size > half)
+			sum = bpf_csum_diff(NULL, 0, block + half, half, sum);
 	}
 
 	__u64 total = sum;
-	__u16 *word = quote;
+	__u8 *last = quote + (bytes & 2044);
 
-	/* An IPv4 header with all its options, and 8 bytes. */
-	for (__u32 i = 0; i < 34; i++) {
-		if (i * 2 >= bytes || (void *)(word + i + 1) > end)
-			break;
-		total += word[i];
-	}
+	if (bytes & 2 && (void *)(last + 2) <= end)
+		total += *(__u16 *)last;
+	last = quote + (bytes & 2046);
+	if (bytes & 1 && (void *)(last + 1) <= end)
+		total += *last;
 	return (total & 0xffffffff) + (total >> 32);
 }
 
@@ -229,15 +247,12 @@ static __always_inline __u16 csum_fold32(__u32 sum)
 static __always_inline int icmp_write_error(struct xdp_md *ctx, const struct packet *pkt, __u8 type, __u8 code,
 					    __be32 rest)
 {
-	__u32 quote_bytes = pkt->v6 ? sizeof(struct ipv6hdr) + QUOTE_MORE : pkt->l4 + QUOTE_MORE;
-	__u32 longest = pkt->v6 ? QUOTE_IPV6 : QUOTE_IPV4;
+	__u32 quote_bytes = pkt->v6 ? QUOTE_IPV6 : QUOTE_IPV4;
 	__u32 ip_bytes = pkt->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	__u32 tags = pkt->tag_bytes;
 
-	if (pkt->total_bytes >= longest)
-		quote_bytes = longest;
-	else if (quote_bytes > pkt->total_bytes)
-		return 0;
+	if (quote_bytes > pkt->total_bytes)
+		quote_bytes = pkt->total_bytes;
 	if (bpf_xdp_adjust_tail(ctx, (int)(l2_bytes(pkt) + quote_bytes) - (int)pkt->frame_bytes))
 		return 0;
 	if (bpf_xdp_adjust_head(ctx, -(int)(ip_bytes + sizeof(struct icmp_header))))
@@ -250,7 +265,9 @@ static __always_inline int icmp_write_error(struct xdp_md *ctx, const struct pac
 	struct icmp_header *icmp = l3 + ip_bytes;
 	void *quote = icmp + 1;
 
-	if (quote + sizeof(struct iphdr) > end || old + sizeof(struct ethhdr) + 2 * sizeof(struct vlan_tag) > end)
+	/* Of a frame in several buffers, what is quoted may lie behind the first one, out of reach. */
+	if (quote + sizeof(struct iphdr) > end || old + sizeof(struct ethhdr) + 2 * sizeof(struct vlan_tag) > end ||
+	    quote + quote_bytes > end)
 		return 0;
 	__builtin_memcpy(data, old + 6, 6);
 	__builtin_memcpy(data + 6, old, 6);
@@ -306,7 +323,7 @@ static __always_inline int icmp_write_error(struct xdp_md *ctx, const struct pac
  */
 static __always_inline enum verdict icmp_ttl_exceeded(struct xdp_md *ctx, const struct packet *pkt)
 {
-	if (pkt->kind != KIND_FLOW || !icmp_allowed())
+	if (pkt->kind != KIND_FLOW || !icmp_answerable(ctx, pkt) || !icmp_allowed())
 		return DROP_TTL_EXCEEDED;
 	if (!icmp_write_error(ctx, pkt, pkt->v6 ? ICMPV6_HOPS_EXCEEDED : ICMP_TTL_EXCEEDED, 0, 0))
 		return DROP_TTL_EXCEEDED;
@@ -316,7 +333,7 @@ static __always_inline enum verdict icmp_ttl_exceeded(struct xdp_md *ctx, const 
 /* Tells the sender what fits: the egress MTU without the outer header. */
 static __always_inline enum verdict icmp_too_big(struct xdp_md *ctx, const struct packet *pkt, __u32 mtu_bytes)
 {
-	if (pkt->kind != KIND_FLOW || !icmp_allowed())
+	if (pkt->kind != KIND_FLOW || !icmp_answerable(ctx, pkt) || !icmp_allowed())
 		return DROP_TOO_BIG;
 	if (!icmp_write_error(ctx, pkt, pkt->v6 ? ICMPV6_TOO_BIG : ICMP_UNREACHABLE,
 			      pkt->v6 ? 0 : ICMP_FRAGMENTATION_NEEDED, bpf_htonl(mtu_bytes)))

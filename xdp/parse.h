@@ -27,6 +27,10 @@
 /* The half of struct packet's ports that holds the destination port. */
 #define DESTINATION_PORT 0xffff0000U
 
+/* Transport headers without options. */
+#define UDP_BYTES 8U
+#define TCP_BYTES 20U
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -34,7 +38,7 @@
 
 enum kind {
 	KIND_FLOW,		/* TCP or UDP, whole or first fragment: ports are set */
-	KIND_LATER_FRAGMENT,	/* no ports: id is set */
+	KIND_LATER_FRAGMENT,	/* of TCP or UDP over IPv4, of anything over IPv6; no ports: id is set */
 	KIND_ICMP,		/* ICMP over IPv4, ICMPv6 over IPv6; l4 is set */
 	KIND_OTHER,		/* another protocol: never ours */
 	KIND_BROKEN,		/* lengths contradict each other, or headers are cut short */
@@ -83,17 +87,15 @@ static __always_inline void parse_ports(void *l3, void *end, struct packet *pkt)
 	__be32 *ports = l3 + pkt->l4;
 
 	pkt->kind = KIND_BROKEN;
-	if (unlikely((void *)(ports + 1) > end || pkt->l4 + sizeof(*ports) > pkt->total_bytes))
+	if (unlikely((void *)ports + UDP_BYTES > end || pkt->l4 + UDP_BYTES > pkt->total_bytes))
 		return;
 	pkt->ports = *ports;
 	pkt->vip.port = *ports >> 16;
 	if (pkt->vip.proto == IPPROTO_TCP) {
-		__u8 *flags = (void *)ports + 13;
-
 		/* A first fragment so short that its flags lie in the second is an evasion (RFC 1858). */
-		if (unlikely((void *)(flags + 1) > end || pkt->l4 + 14U > pkt->total_bytes))
+		if (unlikely((void *)ports + TCP_BYTES > end || pkt->l4 + TCP_BYTES > pkt->total_bytes))
 			return;
-		pkt->tcp_flags = *flags;
+		pkt->tcp_flags = *((__u8 *)ports + 13);
 	}
 	pkt->kind = KIND_FLOW;
 }
@@ -120,17 +122,24 @@ static __always_inline enum verdict parse_ipv4(void *l3, void *end, struct packe
 	if (unlikely(pkt->l4 < sizeof(*ip) || pkt->total_bytes < pkt->l4 ||
 		     pkt->total_bytes + l2_bytes(pkt) > pkt->frame_bytes)) {
 		pkt->kind = KIND_BROKEN;
-	} else if (unlikely(ip->frag_off & bpf_htons(IP_OFFSET_MASK))) {
-		pkt->kind = KIND_LATER_FRAGMENT;
 	} else if (likely(ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP)) {
-		pkt->first_fragment = !!(ip->frag_off & bpf_htons(IP_MF));
-		parse_ports(l3, end, pkt);
-	} else if (ip->protocol == IPPROTO_ICMP && !(ip->frag_off & bpf_htons(IP_MF))) {
+		if (unlikely(ip->frag_off & bpf_htons(IP_OFFSET_MASK))) {
+			pkt->kind = KIND_LATER_FRAGMENT;
+		} else {
+			pkt->first_fragment = !!(ip->frag_off & bpf_htons(IP_MF));
+			parse_ports(l3, end, pkt);
+		}
+	} else if (ip->protocol == IPPROTO_ICMP && !(ip->frag_off & bpf_htons(IP_MF | IP_OFFSET_MASK))) {
 		pkt->kind = KIND_ICMP;
 	} else {
 		pkt->kind = KIND_OTHER;
 	}
 	return CONTINUE;
+}
+
+static __always_inline int is_extension(__u8 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS || next == IPPROTO_FRAGMENT;
 }
 
 /* Steps over extension headers from pkt->l4 on, with `next` the type of the first.
@@ -144,8 +153,7 @@ static __always_inline __u8 walk_extensions(void *l3, void *end, struct packet *
 	for (int i = 0; i <= MAX_EXTENSION_HEADERS; i++) {
 		struct extension_header *header = l3 + pkt->l4;
 
-		if (likely(next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
-			   next != IPPROTO_FRAGMENT))
+		if (likely(!is_extension(next)))
 			return next;
 		if (i == MAX_EXTENSION_HEADERS)
 			break;
@@ -187,6 +195,11 @@ static __always_inline enum verdict parse_ipv6(void *l3, void *end, struct packe
 	pkt->total_bytes = bpf_ntohs(ip->payload_len) + sizeof(*ip);
 	pkt->l4 = sizeof(*ip);
 
+	/* A v4-mapped address has no business on the wire, and its key would be that of an IPv4 VIP. */
+	if (unlikely(pkt->vip.addr[2] == V4_MAPPED && !(pkt->vip.addr[0] | pkt->vip.addr[1]))) {
+		pkt->kind = KIND_OTHER;
+		return CONTINUE;
+	}
 	if (unlikely(pkt->total_bytes + l2_bytes(pkt) > pkt->frame_bytes)) {
 		pkt->kind = KIND_BROKEN;
 		return CONTINUE;
@@ -194,9 +207,9 @@ static __always_inline enum verdict parse_ipv6(void *l3, void *end, struct packe
 
 	__u8 proto = walk_extensions(l3, end, pkt, ip->nexthdr);
 
+	pkt->vip.proto = proto;
 	if (unlikely(pkt->kind != KIND_FLOW))
 		return CONTINUE;
-	pkt->vip.proto = proto;
 	if (likely(proto == IPPROTO_TCP || proto == IPPROTO_UDP))
 		parse_ports(l3, end, pkt);
 	else if (proto == IPPROTO_ICMPV6 && !pkt->first_fragment)

@@ -73,4 +73,15 @@ static __always_inline int vip_has_address(void *table, struct vip_key *key)
 	return vip && vip->flags & VIP_ADDRESS;
 }
 
+/* Whether a packet claims to come from where it goes. */
+static __always_inline int is_land(const struct packet *pkt)
+{
+	__u32 differs = pkt->src[3] ^ pkt->vip.addr[3];
+
+	if (pkt->v6)
+		differs |= (pkt->src[0] ^ pkt->vip.addr[0]) | (pkt->src[1] ^ pkt->vip.addr[1]) |
+			   (pkt->src[2] ^ pkt->vip.addr[2]);
+	return !differs;
+}
+
 #endif
