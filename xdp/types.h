@@ -135,7 +135,7 @@ _Static_assert(sizeof(struct counter) == 16, "counter is ABI");
 struct vip_counter {
 	struct counter received;
 	struct counter forwarded;
-	__u64 too_big;		/* answered with "fragmentation needed" or "packet too big" */
+	__u64 too_big;		/* did not fit the egress MTU once wrapped, answered or not */
 	__u64 pad;
 };
 _Static_assert(sizeof(struct vip_counter) == 48, "vip_counter is ABI");

@@ -17,6 +17,10 @@ Candidates = tuple[tuple[int, bytes, int], ...]
 """What a ring is made of: (backend index, identity, weight) of each candidate, in the pool's order."""
 
 
+MAX_MTU_BYTES = 65_535
+"""What the data plane's field holds; no IP packet is longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ring:
     """A pool's Maglev answer: ``target[slot]`` is a backend index, ``counts`` the slots of each index."""
@@ -33,7 +37,8 @@ def backend_entry(settings: Settings, backend: Backend, hop: Hop) -> BackendEntr
     prefix = settings.outer_source_ipv4 if backend.address.version == 4 else settings.outer_source_ipv6
     # The flow hash has 32 bits: a longer host part keeps zeros.
     source, mask = (hop.source, 0) if prefix is None else (prefix.network_address, int(prefix.hostmask) & 0xFFFFFFFF)
-    return BackendEntry(hop.ifindex, hop.mac, hop.source_mac, backend.address, source, mask, hop.mtu_bytes)
+    mtu_bytes = min(hop.mtu_bytes, MAX_MTU_BYTES)
+    return BackendEntry(hop.ifindex, hop.mac, hop.source_mac, backend.address, source, mask, mtu_bytes)
 
 
 def takes_flows(backend: Backend) -> bool:

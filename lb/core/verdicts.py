@@ -34,8 +34,14 @@ class Verdict(enum.IntEnum):
     DROP_MALFORMED = 34, "for a VIP's address, with headers cut short or lengths that contradict each other"
     DROP_LAND = 35, "source address equals the VIP: forged"
     DROP_TCP_FLAGS = 36, "TCP flags that no TCP sends: none at all, SYN with FIN or RST, FIN without ACK: a scan"
-    DROP_TTL_EXCEEDED = 37, "TTL or hop limit ran out here and was not answered: over the rate, or no first fragment"
-    DROP_TOO_BIG = 38, "does not fit the egress MTU once wrapped, and was not answered: over the rate, or ICMP itself"
+    DROP_TTL_EXCEEDED = (
+        37,
+        "TTL ran out here, unanswered: over the rate, nobody to answer, or a later fragment",
+    )
+    DROP_TOO_BIG = (
+        38,
+        "too big once wrapped, unanswered: over the rate, nobody to answer, or ICMP itself",
+    )
     DROP_FRAGMENT = 39, "later fragment whose first one was not seen within 30 s: reordered on the way, or forged"
     DROP_HEADERS = 40, "more IPv6 extension headers than the 6 that are walked"
     DROP_HELD = 41, "new flow that could not be tracked just when its slot settled: served when it is sent again"

@@ -41,7 +41,6 @@ class FlowKeeper:
         self._inserted_before = 0
         self._inserted_at_start = 0
         self._deleted = 0
-        self._cost_seconds = 0.0
         self._due_at = 0.0
 
     def entries(self) -> int:
@@ -87,15 +86,15 @@ class FlowKeeper:
         )
         return Scan(observer, Census(), dict(self._writes))
 
-    def scan(self, scan: Scan) -> None:
-        """Read the whole table. Long: outside the lock."""
+    def scan(self, scan: Scan) -> float:
+        """Read the whole table; returns the CPU time that it cost, in seconds. Long: outside the lock."""
         began = time.thread_time()
         self._inserted_at_start = self._data_plane.flows.counts().inserted
         for entries in self._data_plane.flows.scan():
             scan.observer.judge(scan.census, entries)
-        self._cost_seconds = time.thread_time() - began
+        return time.thread_time() - began
 
-    def finish(self, scan: Scan, vips: Container[int], now: float) -> Mapping[int, frozenset[int]]:
+    def finish(self, scan: Scan, vips: Container[int], cost_seconds: float, now: float) -> Mapping[int, frozenset[int]]:
         """Delete what is dead; returns the slots, by ring, that may become STABLE.
 
         ``vips``: VIP indices in use now; one that was given out since the scan began owns its entries again.
@@ -107,7 +106,7 @@ class FlowKeeper:
         self._deleted += len(dead)
         self._scanned = census.entries - len(dead)
         self._inserted_before = self._inserted_at_start
-        self._due_at = now + max(SCAN_SECONDS, SCAN_SHARE * self._cost_seconds)
+        self._due_at = now + max(SCAN_SECONDS, SCAN_SHARE * cost_seconds)
         return {
             ring: slots
             for ring, slots in scan.observer.clear(census).items()

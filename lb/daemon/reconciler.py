@@ -250,10 +250,10 @@ class Reconciler:
                     continue
                 await asyncio.to_thread(self._fence)
                 scan = await asyncio.to_thread(self._keeper.observe, self._plan, _now())
-            await asyncio.to_thread(self._keeper.scan, scan)
+            cost = await asyncio.to_thread(self._keeper.scan, scan)
             async with self._lock:
                 vips = frozenset(self._plan.allocation.vips.values())
-                self._clear = await asyncio.to_thread(self._keeper.finish, scan, vips, loop.time())
+                self._clear = await asyncio.to_thread(self._keeper.finish, scan, vips, cost, loop.time())
                 if self._clear:
                     await self._round()
 
