@@ -48,7 +48,7 @@ class Census:
 
     ``entries``: how many there were. ``live``: live entries by backend index. ``blocked``: (ring, slot) pairs with an
     entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again. ``orphans``: keys of
-    VIPs or rings that no packet can reach, by VIP index.
+    VIPs or rings that no packet can reach, by VIP index. ``expired``: rings with an entry that is dead by age.
     """
 
     entries: int = 0
@@ -56,6 +56,7 @@ class Census:
     blocked: set[tuple[int, int]] = field(default_factory=set)
     dead: list[bytes] = field(default_factory=list)
     orphans: dict[int, list[bytes]] = field(default_factory=dict)
+    expired: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,9 @@ class Observer:
                 words = self.tracked.get(entry.ring)
                 if words is not None and blocks(words[entry.slot], entry.backend, entry.life):
                     census.blocked.add((entry.ring, entry.slot))
-            elif not live(entry.epoch, epoch, entry.seen, self.now, limit, COLLECT_SLACK_SECONDS):
+                continue
+            census.expired.add(entry.ring)
+            if not live(entry.epoch, epoch, entry.seen, self.now, limit, COLLECT_SLACK_SECONDS):
                 census.dead.append(entry.key)
 
     def clear(self, census: Census) -> Mapping[int, frozenset[int]]:

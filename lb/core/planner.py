@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lb.core.allocation import Allocation, allocate
 from lb.core.layout import VIP_ADDRESS, BackendEntry
@@ -32,8 +32,9 @@ class Observed:
     ``now``: CLOCK_MONOTONIC seconds. ``hop``: next hop of an address. ``slots``: a ring's words, none written since
     the last fence. ``refused_at``: second of a ring's last refusal. ``clear``: by ring, TRACKED
     slots that a scan found clear. ``held``: rings that drop new flows which cannot be tracked, since before the last
-    fence: only their moves may end. ``first``: the first plan of this daemon, which lets no backend begin to accept: a
-    crash may have cut a batch short, and its remains have to be cleared away first.
+    fence: only their moves may end. ``collected``: rings whose expired entries are gone. ``first``: the first plan of
+    this daemon, or after a batch that was cut short: it changes no epoch, and brings the slots in line with what the
+    epochs say; everything else comes in the next batch.
     """
 
     now: int
@@ -42,6 +43,7 @@ class Observed:
     refused_at: Callable[[int], int]
     clear: Mapping[int, AbstractSet[int]] = field(default_factory=dict)
     held: AbstractSet[int] = frozenset()
+    collected: AbstractSet[int] = frozenset()
     first: bool = False
 
 
@@ -50,7 +52,7 @@ class RingWork:
     """A ring in the data plane: what its words were written for, and which of its slots are not STABLE.
 
     ``limit``: the least that a move lasts, in seconds. ``due_at``: second at which the first move may end, None when
-    nothing moves.
+    nothing moves. ``waits``: for the collector, before flows may be silent for longer.
     """
 
     candidates: Candidates
@@ -60,6 +62,7 @@ class RingWork:
     state: RingState
     limit: int
     due_at: int | None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +166,17 @@ class _Draft:
         accepted = self.epochs[index] % 2 == 1
         # A backend whose next hop is lost keeps its flows, on the address that was last known.
         accepts = backend.admin_state is not AdminState.DISABLED and (accepted or entry is not None)
-        if self._observed.first and not accepted:
-            accepts = False
+        if self._observed.first:
+            accepts = accepted
         if accepts:
             self._accepting.add(index)
         return accepts
 
     def set_epochs(self) -> None:
         """Parity of every index; one that the configuration does not know does not accept."""
+        if self._observed.first:
+            self._accepting = {index for index, epoch in enumerate(self.epochs) if epoch % 2}
+            return
         for index, epoch in enumerate(self.epochs):
             if epoch % 2 != (index in self._accepting):
                 self.epochs[index] = epoch + 1 & 0xFFFFFFFF
@@ -180,17 +186,22 @@ class _Draft:
         """Next words of a ring's slots, where anything bears on them."""
         ring = self.pools[pool.name]
         members = {self.numbers.backends[pool.name, b.name, str(b.address)] for b in pool.backends.values()}
-        accepting = frozenset(members & self._accepting)
+        # The first plan has to know those that the configuration has lost as well.
+        accepting = frozenset(self._accepting if self._observed.first else members & self._accepting)
         settle = pool.udp_settle_seconds if protocol is Protocol.UDP else pool.settle_seconds
         before = self._written.rings.get(number)
         # A number that is new to its pool holds another one's words, which no packet has seen.
         fresh = (pool.name, protocol) not in self._old.rings
         if fresh:
             before = None
+        waits = before is not None and settle > before.settle_seconds and number not in self._observed.collected
+        if before is not None and waits:
+            # A longer time would bring expired entries back to life.
+            settle = before.settle_seconds
         if before is None or before.settle_seconds != settle:
             self.operations.append(SetSettle(number, settle))
         if before is not None and self._is_settled(before, ring, accepting, settle):
-            self.rings[number] = before
+            self.rings[number] = replace(before, waits=waits)
             return
         words = self._observed.slots(number)
         facts = Facts(
@@ -201,14 +212,15 @@ class _Draft:
             reachable=not fresh,
             timers=number in self._observed.held,
             draining=self._draining,
-            drain_limit=move_limit(min(settle, pool.drain_idle_seconds)),
+            drain_limit=move_limit(pool.drain_idle_seconds),
             udp=protocol is Protocol.UDP,
         )
         moves = restore(words, self._observed.now) if before is None else before.moves
         found = evaluate(words, ring.target, moves, facts, self._observed.clear.get(number, frozenset()))
         if found.slots:
             self.operations.append(WriteSlots(number, found.slots, found.words))
-        self.rings[number] = _ring_work(ring.candidates, accepting, settle, found.moves, protocol, facts)
+        work = _ring_work(ring.candidates, accepting, settle, found.moves, protocol, facts)
+        self.rings[number] = replace(work, waits=waits)
 
     @staticmethod
     def _is_settled(before: RingWork, ring: Ring, accepting: AbstractSet[int], settle: int) -> bool:

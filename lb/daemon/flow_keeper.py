@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lb.core.flows import Census, Observer
 from lb.core.limits import FLOW_ENTRIES
@@ -29,6 +29,14 @@ class Scan:
     observer: Observer
     census: Census
     writes: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a scan allows: ``clear`` slots, by ring, may become STABLE; ``collected`` rings have no expired entries."""
+
+    clear: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    collected: frozenset[int] = frozenset()
 
 
 class FlowKeeper:
@@ -71,8 +79,8 @@ class FlowKeeper:
 
     def due(self, plan: Plan, now: float) -> bool:
         """Whether a scan would have anything to do."""
-        tracked = any(ring.state.tracked for ring in plan.written.rings.values())
-        return now >= self._due_at and (tracked or self.entries() > 0)
+        waited_for = any(work.state.tracked or work.waits for work in plan.written.rings.values())
+        return now >= self._due_at and (waited_for or self.entries() > 0)
 
     def observe(self, plan: Plan, now: int) -> Scan:
         """Prepare a scan, right after a fence."""
@@ -94,8 +102,8 @@ class FlowKeeper:
             scan.observer.judge(scan.census, entries)
         return time.thread_time() - began
 
-    def finish(self, scan: Scan, vips: Container[int], cost_seconds: float, now: float) -> Mapping[int, frozenset[int]]:
-        """Delete what is dead; returns the slots, by ring, that may become STABLE.
+    def finish(self, scan: Scan, vips: Container[int], cost_seconds: float, now: float) -> Findings:
+        """Delete what is dead.
 
         ``vips``: VIP indices in use now; one that was given out since the scan began owns its entries again.
         """
@@ -107,8 +115,9 @@ class FlowKeeper:
         self._scanned = census.entries - len(dead)
         self._inserted_before = self._inserted_at_start
         self._due_at = now + max(SCAN_SECONDS, SCAN_SHARE * cost_seconds)
-        return {
+        clear = {
             ring: slots
             for ring, slots in scan.observer.clear(census).items()
             if slots and self._writes[ring] == scan.writes.get(ring, 0)
         }
+        return Findings(clear, frozenset(scan.observer.settle_seconds) - census.expired)

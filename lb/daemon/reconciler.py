@@ -8,15 +8,15 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 
 from lb.core.allocation import Allocation
 from lb.core.errors import UnavailableError
 from lb.core.model import Address, BackendState, Config, NextHop, Protocol, RingState, Unresolved, View
-from lb.core.planner import Observed, Plan, Written, plan
+from lb.core.planner import Observed, Plan, RingWork, Written, plan
+from lb.core.slots import UDP_EXTENSION
 from lb.core.validate import check_edit
-from lb.daemon.flow_keeper import FlowKeeper
+from lb.daemon.flow_keeper import Findings, FlowKeeper
 from lb.ports import Change, Counters, DaemonState, DataPlane, NextHops, Store
 
 log = logging.getLogger("lb.reconciler")
@@ -41,7 +41,7 @@ class Reconciler:
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._keeper = FlowKeeper(data_plane)
-        self._clear: Mapping[int, frozenset[int]] = {}
+        self._findings = Findings()
         self._warned: set[tuple[str, Protocol]] = set()
         self._failure = "starting"
         self._dirty = True
@@ -69,6 +69,8 @@ class Reconciler:
         await self._write(config, first)
         # The first plan let nobody begin to accept; this one does.
         await self._write(config, await self._replan(config))
+        # Not before the fence that came with the second plan: see SLOTS.md.
+        await asyncio.to_thread(self._hold, frozenset(first.written.rings), False)
         await asyncio.to_thread(self._keeper.refill)
         await asyncio.to_thread(self._data_plane.attach)
         self._next_hops.on_change(self._moved.set)
@@ -115,6 +117,7 @@ class Reconciler:
             if after == before:
                 return self.view()
             check_edit(before, after, self._next_hops.local_addresses())
+            await self._mend()
             fresh = _addresses(after) - _addresses(before) | _changed(before, after)
             self._track(before, after)
             try:
@@ -126,7 +129,12 @@ class Reconciler:
                 self._config = after
             finally:
                 self._track(self._config)
-            await self._write(after, planned)
+            try:
+                await self._write(after, planned)
+            except UnavailableError as error:
+                raise UnavailableError(
+                    f"{error.message}; the change is stored and will be written as soon as it can be"
+                ) from error
             return self.view()
 
     def _first_plan(self, config: Config, allocation: Allocation) -> Plan:
@@ -134,18 +142,19 @@ class Reconciler:
         for ring in allocation.rings.values():
             # What was refused while nobody looked is not known: moves wait their full time.
             self._data_plane.flows.mark_refused(ring, now)
-            self._data_plane.flows.hold(ring, False)
         written = Written(self._data_plane.epochs())
         return plan(config, allocation, written, self._observed(first=True))
 
-    async def _replan(self, config: Config, held: frozenset[int] = frozenset()) -> Plan:
+    async def _replan(self, config: Config, held: frozenset[int] = frozenset(), *, first: bool = False) -> Plan:
         assert self._plan is not None
         await asyncio.to_thread(self._fence)
-        return await asyncio.to_thread(plan, config, self._plan.allocation, self._plan.written, self._observed(held))
+        observed = self._observed(held, first=first)
+        return await asyncio.to_thread(plan, config, self._plan.allocation, self._plan.written, observed)
 
     def _observed(self, held: frozenset[int] = frozenset(), *, first: bool = False) -> Observed:
         slots, refused_at = self._data_plane.slots, self._data_plane.flows.refused_at
-        return Observed(_now(), self._next_hops.hop, slots, refused_at, self._clear, held, first)
+        found = self._findings
+        return Observed(_now(), self._next_hops.hop, slots, refused_at, found.clear, held, found.collected, first)
 
     def _fence(self) -> None:
         """Before a batch, if anything was written since the last fence: packets that saw older words have left."""
@@ -167,14 +176,24 @@ class Reconciler:
         self._config, self._plan = config, planned
         self._view = View(self._revision, config, planned.backends)
         if self._failure:
-            raise UnavailableError(f"{self._failure}; the change is stored and will be written as soon as it can be")
+            raise UnavailableError(self._failure)
+
+    async def _mend(self) -> None:
+        """Clear away the remains of a batch that the kernel cut short, before any backend may begin to accept.
+
+        A slot may still name an old backend whose flows have gone on to the new one: see ``Observed.first``. Raises
+        ``UnavailableError`` while the kernel goes on refusing.
+        """
+        if self._failure:
+            await self._write(self._config, await self._replan(self._config, first=True))
 
     def _carry_out(self, planned: Plan) -> None:
+        # Also when the kernel refuses: what a scan said of words holds for those words only.
+        self._findings = Findings()
         if planned.operations:
             self._dirty = True
             self._keeper.wrote(planned.operations)
             self._data_plane.apply(planned.operations)
-        self._clear = {}
 
     async def _follow(self) -> None:
         """Rewrite what depends on next hops when they change, and what depends on time each second."""
@@ -199,7 +218,7 @@ class Reconciler:
             for number, work in self._plan.written.rings.items()
             if work.due_at is not None
             and now >= work.due_at
-            and (now - flows.refused_at(number) >= work.limit or work.state.protocol is Protocol.UDP)
+            and (now - flows.refused_at(number) >= work.limit or _is_overdue(work, now))
         )
 
     async def _round(self, due: frozenset[int] = frozenset()) -> None:
@@ -210,6 +229,7 @@ class Reconciler:
         """
         await asyncio.to_thread(self._hold, due, True)
         try:
+            await self._mend()
             planned = await self._replan(self._config, due)
             _log_hops(self._view, planned)
             await self._write(self._config, planned)
@@ -253,8 +273,9 @@ class Reconciler:
             cost = await asyncio.to_thread(self._keeper.scan, scan)
             async with self._lock:
                 vips = frozenset(self._plan.allocation.vips.values())
-                self._clear = await asyncio.to_thread(self._keeper.finish, scan, vips, cost, loop.time())
-                if self._clear:
+                self._findings = await asyncio.to_thread(self._keeper.finish, scan, vips, cost, loop.time())
+                waits = {number for number, work in self._plan.written.rings.items() if work.waits}
+                if self._findings.clear or waits & self._findings.collected:
                     await self._round()
 
     def _track(self, *configs: Config) -> None:
@@ -284,6 +305,12 @@ class Reconciler:
         if self._failure:
             reasons.insert(0, self._failure)
         return DaemonState(not reasons, "; ".join(reasons), self._started_at, self._bpf_dir, interfaces)
+
+
+def _is_overdue(work: RingWork, now: int) -> bool:
+    """Whether refusals have held a move of a UDP ring back for as long as they may."""
+    assert work.due_at is not None
+    return work.state.protocol is Protocol.UDP and now >= work.due_at + (UDP_EXTENSION - 1) * work.limit
 
 
 def _now() -> int:
