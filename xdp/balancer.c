@@ -8,6 +8,8 @@
 #include <uapi/linux/in.h>
 #include <uapi/linux/ip.h>
 #include <uapi/linux/ipv6.h>
+#include <uapi/linux/tcp.h>
+#include <uapi/linux/udp.h>
 
 #include "types.h"
 #include "verdicts.h"
@@ -45,6 +47,8 @@ static __always_inline enum verdict guard(const struct packet *pkt)
 	return CONTINUE;
 }
 
+#include "quick.h"
+
 /* Where a packet goes: what steering and fragment records decide, and what forwarding carries out. */
 struct decision {
 	__u32 vip;		/* VIP index */
@@ -79,7 +83,7 @@ static __always_inline enum verdict follow_fragment(const struct packet *pkt, st
 }
 
 /* A packet that has no ports of its own, other than ICMP and later fragments, which are looked at further. */
-static __always_inline enum verdict judge_special(const struct packet *pkt, void *table)
+static __always_inline enum verdict judge_special(const struct packet *pkt, __u32 table)
 {
 	struct vip_key key = pkt->vip;
 
@@ -91,7 +95,7 @@ static __always_inline enum verdict judge_special(const struct packet *pkt, void
 }
 
 /* A packet that names a flow: its own, or the one that an ICMP error is about. */
-static __always_inline enum verdict steer_flow(struct xdp_md *ctx, struct packet *pkt, void *table, struct decision *to)
+static __always_inline enum verdict steer_flow(struct xdp_md *ctx, struct packet *pkt, __u32 table, struct decision *to)
 {
 	struct vip *vip = vip_lookup(table, &pkt->vip);
 
@@ -161,10 +165,8 @@ static __always_inline enum verdict balance(struct xdp_md *ctx, struct packet *p
 	if (unlikely(verdict != CONTINUE))
 		return verdict;
 
-	void *table = vip_table_now();
+	__u32 table = vip_table_now();
 
-	if (!table)
-		return PASS_NOT_VIP;
 	if (unlikely(pkt->kind != KIND_FLOW)) {
 		verdict = judge_special(pkt, table);
 		if (verdict == CONTINUE && pkt->kind == KIND_ICMP)
@@ -179,21 +181,44 @@ static __always_inline enum verdict balance(struct xdp_md *ctx, struct packet *p
 	return unlikely(verdict != CONTINUE) ? verdict : forward(ctx, pkt, to);
 }
 
-int balancer(struct xdp_md *ctx)
+/* The quick way for the common packet, the general way for all others. */
+static __always_inline enum verdict dispatch(struct xdp_md *ctx, __u32 *frame_bytes, __u32 *ifindex)
 {
+	struct ethhdr *eth = (void *)(long)ctx->data;
+	enum verdict verdict = CONTINUE;
+
+	if ((void *)(eth + 1) <= (void *)(long)ctx->data_end) {
+		if (eth->h_proto == bpf_htons(ETH_P_IP))
+			verdict = quick(ctx, frame_bytes, ifindex, 0);
+		else if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+			verdict = quick(ctx, frame_bytes, ifindex, 1);
+	}
+	if (likely(verdict != CONTINUE))
+		return verdict;
+
 	struct packet pkt = {};
 	struct decision to = {};
-	__u32 verdict = balance(ctx, &pkt, &to);
+
+	verdict = balance(ctx, &pkt, &to);
+	*frame_bytes = pkt.frame_bytes;
+	*ifindex = to.ifindex;
+	return verdict;
+}
+
+int balancer(struct xdp_md *ctx)
+{
+	__u32 frame_bytes = 0, ifindex = 0;
+	__u32 verdict = dispatch(ctx, &frame_bytes, &ifindex);
 	struct counter *counter = verdict_counters.lookup(&verdict);
 
 	if (counter)
-		count(counter, pkt.frame_bytes);
+		count(counter, frame_bytes);
 	if (verdict >= FIRST_DROP)
 		return XDP_DROP;
 	if (verdict >= FIRST_PASS)
 		return XDP_PASS;
 	/* Answers have no egress interface: they go back where the packet came from. */
-	if (!to.ifindex || to.ifindex == ctx->ingress_ifindex)
+	if (!ifindex || ifindex == ctx->ingress_ifindex)
 		return XDP_TX;
-	return egress.redirect_map(to.ifindex, 0);
+	return egress.redirect_map(ifindex, 0);
 }

@@ -35,6 +35,7 @@
 #define DECAP_IPV6_LOW 0
 #endif
 
+#define IPV4_WITHOUT_OPTIONS 0x45 /* version 4, 5 words */
 #define IP_FRAGMENT_MASK 0x3fff /* "more fragments" and the offset: zero in a whole packet */
 #define ECN_MASK 3
 #define ECN_ECT1 1
@@ -63,9 +64,8 @@ static __always_inline int ipv4_checksum_ok(const struct iphdr *ip)
 	const __u32 *words = (const void *)ip;
 	__u64 sum = (__u64)words[0] + words[1] + words[2] + words[3] + words[4];
 
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
+	/* At most 0x20002, then 0x10001: no further carry can give 0xffff. */
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return sum == 0xffff;
 }
@@ -77,7 +77,7 @@ static __always_inline struct tunnel outer_ipv4(const struct iphdr *outer, const
 
 	if ((const void *)(outer + 1) > end || outer->daddr != DECAP_IPV4)
 		return none;
-	if (outer->version != 4 || outer->ihl != 5 || (outer->frag_off & bpf_htons(IP_FRAGMENT_MASK)))
+	if (*(const __u8 *)outer != IPV4_WITHOUT_OPTIONS || (outer->frag_off & bpf_htons(IP_FRAGMENT_MASK)))
 		return none;
 
 	__u32 total_bytes = bpf_ntohs(outer->tot_len);

@@ -9,8 +9,7 @@
 
 BPF_TABLE("array", __u32, struct control, control, 1);
 
-BPF_F_TABLE("array", __u32, struct vip, vip_table, 1, 0);
-BPF_ARRAY_OF_MAPS(vips, "vip_table", 2);
+BPF_TABLE("array", __u32, struct vip, vips, 1);
 
 BPF_F_TABLE("array", __u32, struct slot_pair, ring, 1, 0);
 BPF_ARRAY_OF_MAPS(rings, "ring", 1);

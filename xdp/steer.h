@@ -193,23 +193,36 @@ static __always_inline __u32 steer_tracked(const struct packet *pkt, const struc
 	return old;
 }
 
-/* Index of the backend that the packet belongs to; 0 = none, BACKEND_HELD = drop for now. */
-static __always_inline __u32 steer(const struct packet *pkt, const struct vip *vip, __u32 hash, enum steering steering)
+/* A slot's word, read once; 0 (STABLE, no backend) when there is no such ring. */
+static __always_inline __u32 slot_word(__u32 number, __u32 slot)
 {
-	__u32 number = vip->ring;
 	void *slots = rings.lookup(&number);
 
 	if (!slots)
 		return 0;
 
-	__u32 slot = slot_of(hash);
 	__u32 element = slot / 2;
 	struct slot_pair *pair = bpf_map_lookup_elem(slots, &element);
 
-	if (!pair)
-		return 0;
+	return pair ? *(volatile __u32 *)&pair->word[slot & 1] : 0;
+}
 
-	__u32 word = *(volatile __u32 *)&pair->word[slot & 1];
+/* Index of the backend of a STABLE slot; 0 = the slot moves, or has none. */
+static __always_inline __u32 stable_backend(__u32 number, __u32 hash)
+{
+	__u32 word = slot_word(number, slot_of(hash));
+
+#ifdef TRACK_ALL
+	return 0;
+#endif
+	return (word & 0xffff) == word >> 16 ? word >> 16 : 0;
+}
+
+/* Index of the backend that the packet belongs to; 0 = none, BACKEND_HELD = drop for now. */
+static __always_inline __u32 steer(const struct packet *pkt, const struct vip *vip, __u32 hash, enum steering steering)
+{
+	__u32 slot = slot_of(hash);
+	__u32 word = slot_word(vip->ring, slot);
 	__u32 cur = word & 0xffff;
 	__u32 base = word >> 16;
 

@@ -2,25 +2,36 @@
 /* vip.h - VIP lookup: packet destination -> VIP.
  *
  * The table is collision-free: lbd chose, for every bucket of keys, a displacement that puts each of its keys in a
- * place of its own (hash and displace), so a lookup is two array reads and one comparison. There are two tables;
- * lbd fills the idle one and flips control.vip_table.
+ * place of its own (hash and displace), so a lookup is two array reads and one comparison. The map holds two tables, one
+ * behind the other; lbd fills the idle one and flips control.vip_table.
  */
 #ifndef LB_VIP_H
 #define LB_VIP_H
 
+#define VIP_SLOTS (1U << VIP_SLOTS_LOG2)
+
+/* First element of the table in force. */
+static __always_inline __u32 vip_table_now(void)
+{
+	__u32 zero = 0;
+	struct control *now = control.lookup(&zero);
+
+	return now && now->vip_table ? VIP_SLOTS : 0;
+}
+
 /* Exact key. Returns NULL when there is no such VIP. */
-static __always_inline struct vip *vip_find(void *table, const struct vip_key *key)
+static __always_inline struct vip *vip_find(__u32 table, const struct vip_key *key)
 {
 	__u64 h = vip_hash(key);
-	__u32 bucket = (__u32)h >> (32 - VIP_SLOTS_LOG2);
-	struct vip *vip = bpf_map_lookup_elem(table, &bucket);
+	__u32 bucket = table + ((__u32)h >> (32 - VIP_SLOTS_LOG2));
+	struct vip *vip = vips.lookup(&bucket);
 
 	if (!vip)
 		return NULL;
 
-	__u32 place = (__u32)((__u32)(h >> 32) * vip->displacement) >> (32 - VIP_SLOTS_LOG2);
+	__u32 place = table + ((__u32)((__u32)(h >> 32) * vip->displacement) >> (32 - VIP_SLOTS_LOG2));
 
-	vip = bpf_map_lookup_elem(table, &place);
+	vip = vips.lookup(&place);
 	if (!vip)
 		return NULL;
 
@@ -33,24 +44,10 @@ static __always_inline struct vip *vip_find(void *table, const struct vip_key *k
 	return differs ? NULL : vip;
 }
 
-/* The VIP table in force; NULL never happens. */
-static __always_inline void *vip_table_now(void)
-{
-	__u32 zero = 0;
-	struct control *now = control.lookup(&zero);
-
-	if (!now)
-		return NULL;
-
-	__u32 which = now->vip_table;
-
-	return vips.lookup(&which);
-}
-
 /* Exact (address, port, protocol) first, then the any-port entry.
  * Returns NULL when the packet is not ours: the caller passes it untouched. Clobbers key->port.
  */
-static __always_inline struct vip *vip_lookup(void *table, struct vip_key *key)
+static __always_inline struct vip *vip_lookup(__u32 table, struct vip_key *key)
 {
 	struct vip *vip = vip_find(table, key);
 
@@ -62,7 +59,7 @@ static __always_inline struct vip *vip_lookup(void *table, struct vip_key *key)
 }
 
 /* Whether any VIP has this address, whatever port and protocol. Clobbers key->port and key->proto. */
-static __always_inline int vip_has_address(void *table, struct vip_key *key)
+static __always_inline int vip_has_address(__u32 table, struct vip_key *key)
 {
 	key->port = 0;
 	key->proto = 0;

@@ -28,7 +28,6 @@ from lb.dataplane.maps import (
     SYMBOLS,
     VERDICT_COUNTERS,
     VIP_COUNTERS,
-    VIP_TABLE,
     MapSet,
     MapSpec,
     layout_hash,
@@ -172,8 +171,8 @@ class KernelDataPlane:
         table = build_vip_table(operation.entries)
         with self._maps["control"].view as raw, raw.cast("I") as control:
             idle = 1 - control[0]
-            with self._maps.inner("vips", VIP_TABLE, idle).view as target:
-                target[: len(table)] = table
+            with self._maps["vips"].view as both:
+                both[idle * len(table) : (idle + 1) * len(table)] = table
             control[0] = idle
 
     def _reset(self, spec: MapSpec, indices: Iterable[int]) -> None:
@@ -186,8 +185,8 @@ class KernelDataPlane:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.syscall(_MEMBARRIER, _MEMBARRIER_CMD_GLOBAL, 0, 0) != 0:
             # Refused (nohz_full): setting an element of an array of maps waits for the same grace period.
-            fd = self._maps.inner("vips", VIP_TABLE, 0).fd
-            libbpf.map_update(self._maps["vips"].fd, bytes(4), fd.to_bytes(4, "little"))
+            fd = self._maps.inner("rings", RING, 0).fd
+            libbpf.map_update(self._maps["rings"].fd, bytes(4), fd.to_bytes(4, "little"))
 
     def vip_count(self, index: int) -> VipCount:
         """Of a VIP index."""

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,6 @@ def _array_of(name: str, inner: MapSpec, entries: int) -> MapSpec:
 
 META = _array("meta", 64, 1, 0)
 RING = _array("ring", SLOT_PAIR_SIZE, RING_WORDS // 2)
-VIP_TABLE = _array("vip_table", VIP.size, 1 << VIP_SLOTS_LOG2)
 EGRESS = MapSpec("egress", libbpf.MAP_DEVMAP_HASH, 4, 4, 1024)
 VIP_COUNTERS = _percpu("vip_counters", VIP_COUNTER.size, MAX_VIPS + 1)
 BACKEND_COUNTERS = _percpu("backend_counters", COUNTER.size, MAX_BACKENDS + 2)
@@ -102,7 +101,7 @@ FLOW_COUNTERS = _percpu("flow_counters", FLOW_COUNTER.size, 1)
 PERSISTENT = (
     META,
     _array("control", CONTROL.size, 1),
-    _array_of("vips", VIP_TABLE, 2),
+    _array("vips", VIP.size, 2 << VIP_SLOTS_LOG2),
     _array_of("rings", RING, MAX_RINGS),
     RING_INFOS,
     _array("backends", BACKEND.size, MAX_BACKENDS + 2),
@@ -115,10 +114,10 @@ PERSISTENT = (
     BACKEND_COUNTERS,
     VERDICT_COUNTERS,
 )
-"""Maps that outlive programs and daemons. The inner maps are pinned beside them: ``vip_table-N``, ``ring-N``."""
+"""Maps that outlive programs and daemons. The rings' inner maps are pinned beside them: ``ring-N``."""
 
-SYMBOLS = (*(spec.name for spec in PERSISTENT if spec is not META), EGRESS.name, VIP_TABLE.name, RING.name)
-"""Maps that the C source names; the last two stand for inner maps."""
+SYMBOLS = (*(spec.name for spec in PERSISTENT if spec is not META), EGRESS.name, RING.name)
+"""Maps that the C source names; the last one stands for the rings' inner maps."""
 
 
 def layout_hash() -> bytes:
@@ -183,12 +182,10 @@ class MapSet:
         self._maps: dict[str, PinnedMap] = {}
 
     def open(self) -> None:
-        """Make or adopt every persistent map and both VIP tables. Raises ``UnavailableError`` on another layout."""
+        """Make or adopt every persistent map. Raises ``UnavailableError`` on another layout."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         for spec in PERSISTENT:
             self._maps[spec.name] = open_pinned(spec, self._folder / spec.name)
-        for number in range(2):
-            self.inner("vips", VIP_TABLE, number)
 
     def inner(self, outer: str, spec: MapSpec, number: int) -> PinnedMap:
         """Element ``number`` of an array of maps; made, pinned and inserted when it is not there."""
@@ -202,13 +199,6 @@ class MapSet:
             if _element_id(self[outer].fd, key) != libbpf.map_info(opened.fd).id:
                 libbpf.map_update(self[outer].fd, key, opened.fd.to_bytes(4, "little"))
         return self._maps[name]
-
-    def existing(self, spec: MapSpec) -> Iterator[int]:
-        """Numbers of the pinned inner maps of a kind."""
-        prefix = f"{spec.name}-"
-        for path in self._folder.iterdir():
-            if path.name.startswith(prefix) and path.name[len(prefix) :].isdecimal():
-                yield int(path.name[len(prefix) :])
 
     def __getitem__(self, name: str) -> PinnedMap:
         return self._maps[name]

@@ -59,7 +59,7 @@ def test_pins_and_socket_are_where_the_contract_says(served: Lbd) -> None:
     pins = {path.name for path in served.bpf_dir.iterdir()}
     assert {"balancer", f"link-{HOST_INTERFACE}", "maps"} <= pins
     maps = {path.name for path in (served.bpf_dir / "maps").iterdir()}
-    assert {"vips", "rings", "backends", "flows", "meta", "control", "ring-0", "vip_table-0", "egress"} <= maps
+    assert {"vips", "rings", "backends", "flows", "meta", "control", "ring-0", "egress"} <= maps
     path = Path(served.target.removeprefix("unix://"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
