@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 
+from lb.core.errors import LbError
 from testbed.background import Background
-from testbed.build import link_commands, node_script
+from testbed.build import link_commands, node_script, tunnel_commands
 from testbed.host import (
     NETNS,
     TestbedError,
@@ -28,13 +31,13 @@ from testbed.host import (
     run,
     unmount_below,
 )
+from testbed.programs import PASS, attach, compile_decap
 from testbed.servers import nginx_command
 from testbed.signals import signals_held
 from testbed.topology import CLIENT, DEFAULT_VIPS, HOST_INTERFACE, Node, Topology, flat_topology, routed_topology
 
 STATE_ROOT = Path("/run/lb-testbed")
 _LOAD_SECONDS = 300.0
-_TUNNEL = "lbtunnel0"
 _BACKEND = re.compile(r"b\d+")
 
 
@@ -45,6 +48,15 @@ class Served:
     served: dict[str, int]
     failed: int
     errors: tuple[str, ...]
+
+
+@cache
+def _decap(*addresses: str) -> bytes:
+    """Compiled once for all the testbeds of this process, whose backends have the same addresses."""
+    try:
+        return compile_decap(map(ip_address, addresses))
+    except LbError as error:
+        raise TestbedError(error.message) from error
 
 
 class Testbed:
@@ -85,12 +97,17 @@ class Testbed:
 
     @property
     def vip(self) -> str:
-        """The first VIP."""
-        return self.topology.vips[0]
+        """The first IPv4 VIP."""
+        return self.topology.vip(4)
 
-    def address(self, node: str) -> str:
-        """The IPv4 address of a client, balancer or backend."""
-        return self.topology.address(node)
+    @property
+    def vip6(self) -> str:
+        """The first IPv6 VIP."""
+        return self.topology.vip(6)
+
+    def address(self, node: str, version: int = 4) -> str:
+        """The IPv4 or IPv6 address of a client, balancer or backend."""
+        return self.topology.address(node, version)
 
     def namespace(self, node: str) -> str:
         """The network namespace of a node."""
@@ -155,22 +172,25 @@ class Testbed:
     def _set_up(self, node: Node) -> None:
         self.run(node.name, "sh", "-eu", stdin=node_script(self.topology, node))
         if node.infrastructure:
-            interfaces = [interface for interface, _ in self.topology.interfaces(node.name)]
-            self.run(node.name, *python_module("testbed.xdp", "pass", *interfaces))
+            for interface, _ in self.topology.interfaces(node.name):
+                self._attach(node.name, interface, "pass", PASS)
 
     def _serve(self, name: str) -> None:
         self._unwrap(name)
         self.run(name, *nginx_command(name, self.state_dir / f"nginx-{name}"))
-        self.start(name, f"udp-echo-{name}", *python_module("testbed.udp_echo", name)).wait_for_line("ready")
+        modules = {f"{protocol}-echo-{name}": f"testbed.{protocol}_echo" for protocol in ("tcp", "udp")}
+        for echo in [self.start(name, log, *python_module(module, name)) for log, module in modules.items()]:
+            echo.wait_for_line("ready")
 
     def _unwrap(self, name: str) -> None:
-        """Let a backend unwrap IP-in-IP: the kernel's own device where there is one, else our program."""
-        address = self.address(name)
-        made = self.run(name, "ip", "link", "add", _TUNNEL, "type", "ipip", "local", address, check=False)
-        if made.returncode == 0:
-            self.run(name, "ip", "link", "set", _TUNNEL, "up")
-        else:
-            self.run(name, *python_module("testbed.xdp", "decap", HOST_INTERFACE, address))
+        """Let a backend unwrap its tunnel packets: the kernel's own devices where it has them, else our program."""
+        made = self.run(name, "ip", "-batch", "-", stdin=tunnel_commands(self.topology, name), check=False)
+        if made.returncode != 0:  # the program is in front of whichever of them it could make
+            self._attach(name, HOST_INTERFACE, "decap", _decap(*(self.address(name, version) for version in (4, 6))))
+
+    def _attach(self, node: str, interface: str, name: str, instructions: bytes) -> None:
+        with self.entered(node):
+            attach(interface, name, instructions)
 
     def left_behind(self) -> list[str]:
         """What exists of this testbed: its namespaces and its state folder."""

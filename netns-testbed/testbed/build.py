@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_interface
 
 from testbed.topology import BRIDGE, HOST_INTERFACE, Node, Topology
 
-_SYSCTL = "/proc/sys/net/ipv4"
+_SYSCTL = "/proc/sys/net"
 
 
 def link_commands(topology: Topology, prefix: str) -> str:
@@ -32,25 +32,55 @@ def node_script(topology: Topology, node: Node) -> str:
         lines.append(f"ethtool -K {interface} tx off gro off >/dev/null")
         if interface in node.ports:
             lines.append(f"ip link set {interface} master {BRIDGE}")
-        if interface in node.addresses:
-            lines.append(f"ip address add {node.addresses[interface]} dev {interface}")
+        for address in map(ip_interface, node.addresses.get(interface, ())):
+            lines.append(_add(address, interface))
+            if isinstance(address, IPv6Interface):
+                lines.append(_add(_link_local(address), interface))
         lines.append(f"ip link set {interface} up")
-    lines += [f"ip address add {vip}/32 dev lo" for vip in node.vips]
+    lines += [_add(ip_interface(vip), "lo") for vip in node.vips]
     lines += _routes(node)
     return "".join(f"{line}\n" for line in lines)
+
+
+def tunnel_commands(topology: Topology, backend: str) -> str:
+    """Lines for ``ip -batch`` that make the kernel's tunnel devices, as tests/interop/RECIPE.md has them."""
+    ipv4, ipv6 = (topology.address(backend, version) for version in (4, 6))
+    devices = {
+        "lb-ipip": f"ipip local {ipv4} remote any",
+        "lb-sit": f"sit mode ip6ip local {ipv4} remote any",
+        "lb-ip6tnl": f"ip6tnl mode any local {ipv6} remote ::",
+    }
+    made = [f"link add {name} type {options}\n" for name, options in devices.items()]
+    return "".join(made + [f"link set {name} up\n" for name in devices])
+
+
+def _add(address: IPv4Interface | IPv6Interface, interface: str) -> str:
+    # Without nodad it could not be used for a second, in which the kernel asks the link whether anybody has it.
+    nodad = " nodad" if address.version == 6 else ""
+    return f"ip address add {address} dev {interface}{nodad}"
+
+
+def _link_local(address: IPv6Interface) -> IPv6Interface:
+    """The same host number under fe80::/64: what a router asks for neighbours with."""
+    return IPv6Interface((int(IPv6Address("fe80::")) | int(address) & int(address.hostmask), 64))
 
 
 def _sysctls(node: Node) -> list[str]:
     # "default" is what interfaces made later get (tunnels); for eth0, which is there already, "all" counts:
     # the kernel takes the larger of the two, so rp_filter needs both at 0.
     names = ["all", "default", *node.addresses]
-    settings = {f"conf/{name}/rp_filter": 0 for name in names}
-    settings["conf/all/send_redirects"] = 0
+    settings = {f"ipv4/conf/{name}/rp_filter": 0 for name in names}
+    settings["ipv4/conf/all/send_redirects"] = 0
+    for name in names:
+        # Nobody announces prefixes here, and link-local addresses are given: no packet that a test has not sent.
+        settings |= {f"ipv6/conf/{name}/accept_ra": 0, f"ipv6/conf/{name}/addr_gen_mode": 1}
+    settings["ipv6/conf/all/disable_ipv6"] = 1 if node.ports else 0
     if node.vips:
         # The VIP sits on lo: answer ARP only for addresses of the interface asked on, and ask with those only.
-        settings |= {"conf/all/arp_ignore": 1, "conf/all/arp_announce": 2}
+        # IPv6 does so by itself.
+        settings |= {"ipv4/conf/all/arp_ignore": 1, "ipv4/conf/all/arp_announce": 2}
     if node.forwards:
-        settings["ip_forward"] = 1
+        settings |= {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
     return [f"echo {value} >{_SYSCTL}/{name}" for name, value in settings.items()]
 
 
@@ -58,11 +88,11 @@ def _routes(node: Node) -> list[str]:
     lines = []
     if node.link_mtu:
         # Its link takes more than a client's does, for the sake of tunnel packets; what it sends must not.
-        subnet = IPv4Interface(node.addresses[HOST_INTERFACE])
-        lines.append(
-            f"ip route replace {subnet.network} dev {HOST_INTERFACE} src {subnet.ip} proto kernel scope link"
-            f" mtu {node.link_mtu}"
-        )
+        for address in map(ip_interface, node.addresses[HOST_INTERFACE]):
+            as_before = f"src {address.ip} scope link" if address.version == 4 else "metric 256"
+            lines.append(
+                f"ip route replace {address.network} dev {HOST_INTERFACE} proto kernel {as_before} mtu {node.link_mtu}"
+            )
     for route in node.routes:
         mtu = f" mtu {route.mtu}" if route.mtu else ""
         lines.append(f"ip route add {route.destination} via {route.gateway}{mtu}")

@@ -43,7 +43,7 @@ def http_request(host: str, port: int, path: str) -> str:
 def udp_echo(host: str, port: int, number: int) -> str:
     """One echo; returns the answerer's name. Raises ``OSError`` or ``ValueError``."""
     payload = f"echo-{number}"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(_TIMEOUT_SECONDS)
         # Connected: only an answer from the address that was asked gets through.
         sock.connect((host, port))

@@ -3,7 +3,8 @@
 
 ``python -m testbed.connections tcp|udp HOST PORT N [--interval S] [--echoes E]``: N connections (UDP: sockets), each
 asks again S seconds after the last answer; with E, each is closed after E answers and opened anew. Prints "ready" when
-every one has been answered; on SIGTERM it closes all and prints ``Report`` as one line of JSON.
+every one has been answered, "broken N" with each that breaks; on SIGTERM it closes all and prints ``Report`` as one
+line of JSON.
 """
 
 from __future__ import annotations
@@ -13,11 +14,8 @@ import asyncio
 import json
 import signal
 import socket
-import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 _ANSWER_SECONDS = 15.0
@@ -55,7 +53,7 @@ class Report:
     answers: int = 0
     lost: int = 0
     longest_silence_seconds: float = 0.0
-    held: Counter[str] = field(default_factory=Counter)
+    held: dict[str, int] = field(default_factory=dict)
     broken: list[Incident] = field(default_factory=list)
     moved: list[Incident] = field(default_factory=list)
 
@@ -65,7 +63,7 @@ class Report:
         values = json.loads(line)
         for name in ("broken", "moved"):
             values[name] = [Incident(**item) for item in values[name]]
-        return cls(**{**values, "held": Counter(values["held"])})
+        return cls(**values)
 
 
 class Flow:
@@ -74,14 +72,10 @@ class Flow:
     def __init__(self, sock: socket.socket, report: Report) -> None:
         self._sock = sock
         self._report = report
-        self._number = 0
         self._asked_at = time.monotonic()
+        self._loses = sock.type == socket.SOCK_DGRAM
+        self.answers = 0
         self.backend = ""
-
-    @property
-    def is_udp(self) -> bool:
-        """Where answers may get lost."""
-        return self._sock.type == socket.SOCK_DGRAM
 
     def incident(self, what: str) -> Incident:
         """For the report."""
@@ -89,22 +83,22 @@ class Flow:
 
     async def ask(self) -> None:
         """One question and its answer. Raises ``BrokenFlowError``."""
-        self._number += 1
         deadline = time.monotonic() + _ANSWER_SECONDS
         while not await self._attempt():
-            self._report.lost += 1
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise BrokenFlowError(f"no answer within {_ANSWER_SECONDS:g} s")
+            self._report.lost += 1
+        self.answers += 1
         self._report.answers += 1
 
     async def _attempt(self) -> bool:
         now = time.monotonic()
         self._report.longest_silence_seconds = max(self._report.longest_silence_seconds, now - self._asked_at)
         self._asked_at = now
-        question = b"%d" % self._number
+        question = f"{self.answers}\n"
         try:
-            async with asyncio.timeout(_DATAGRAM_SECONDS if self.is_udp else _ANSWER_SECONDS):
-                await asyncio.get_running_loop().sock_sendall(self._sock, question + b"\n")
+            async with asyncio.timeout(_DATAGRAM_SECONDS if self._loses else _ANSWER_SECONDS):
+                await asyncio.get_running_loop().sock_sendall(self._sock, question.encode())
                 while not self._is_answer(await self._line(), question):
                     pass
         except TimeoutError:
@@ -113,24 +107,24 @@ class Flow:
             raise BrokenFlowError(str(error)) from error
         return True
 
-    async def _line(self) -> bytes:
+    async def _line(self) -> str:
         line = b""
         while not line.endswith(b"\n"):
             piece = await asyncio.get_running_loop().sock_recv(self._sock, _ANSWER_BYTES)
             if not piece:
                 raise BrokenFlowError("closed by the other end")
             line += piece
-        return line
+        return line.decode()
 
-    def _is_answer(self, line: bytes, question: bytes) -> bool:
-        name, _, echoed = line.decode().partition(" ")
+    def _is_answer(self, line: str, question: str) -> bool:
+        name, _, echoed = line.partition(" ")
         if name != self.backend:
             if self.backend:
                 self._report.moved.append(self.incident(f"answered by {name}"))
             self.backend = name
-        if echoed.encode() == question + b"\n":
+        if echoed == question:
             return True
-        if self.is_udp:  # late, and asked again meanwhile
+        if self._loses:  # late: it was asked again meanwhile
             return False
         raise BrokenFlowError(f"asked {question!r}, answered {line!r}")
 
@@ -145,40 +139,77 @@ class Load:
     interval_seconds: float
     echoes: int
 
-    async def open(self, report: Report) -> Flow:
-        """A new flow that has been answered once. Raises ``BrokenFlowError``."""
-        sock = socket.socket(socket.AF_INET, self.kind)
-        sock.setblocking(False)
-        flow = Flow(sock, report)
+    async def keep_busy(self, report: Report, ready: asyncio.Event) -> None:
+        """One flow after the other; ``ready`` is set once the first has been answered, or could not be."""
+        try:
+            while await self._one_flow(report, ready):
+                pass
+        finally:
+            ready.set()
+
+    async def _one_flow(self, report: Report, ready: asyncio.Event) -> bool:
+        """Whether there shall be another one: a lasting flow that broke is not replaced."""
+        with socket.socket(socket.AF_INET, self.kind) as sock:
+            sock.setblocking(False)
+            flow = Flow(sock, report)
+            try:
+                await self._connect(sock)
+                await flow.ask()
+                ready.set()
+                report.opened += 1
+                while not self.echoes or flow.answers < self.echoes:
+                    await asyncio.sleep(self.interval_seconds)
+                    await flow.ask()
+            except BrokenFlowError as error:
+                report.broken.append(flow.incident(str(error)))
+                print(f"broken {len(report.broken)}", flush=True)
+            except asyncio.CancelledError:
+                if flow.backend:
+                    report.held[flow.backend] = report.held.get(flow.backend, 0) + 1
+                raise
+        await asyncio.sleep(self.interval_seconds)
+        return self.echoes > 0
+
+    async def _connect(self, sock: socket.socket) -> None:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await asyncio.get_running_loop().sock_connect(sock, (self.host, self.port))
-            await flow.ask()
         except OSError as error:  # TimeoutError is one
-            sock.close()
             raise BrokenFlowError(f"cannot connect: {error or 'no answer'}") from error
-        except BaseException:
-            sock.close()
-            raise
-        report.opened += 1
-        return flow
-
-    async def keep_busy(self, report: Report, ready: asyncio.Event) -> None:
-        """One flow after the other until cancelled; ``ready`` is set when the first one has been answered."""
-        while True:
-            try:
-                flow = await self.open(report)
-            except BrokenFlowError as error:
-                report.broken.append(Incident(time.monotonic(), 0, "", str(error)))
-                return
-            ready.set()
-            try:
-                with flow.sock:
-                    if not await self._use(flow, report):
-                        return
-            finally:
-                ready.set()
 
 
-async def _run(load: Load, count: int) -> Report:
-    raise NotImplementedError
+async def run(load: Load, count: int) -> Report:
+    """Keep ``count`` flows busy until SIGTERM."""
+    report = Report()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    ready = [asyncio.Event() for _ in range(count)]
+    flows = [asyncio.create_task(load.keep_busy(report, event)) for event in ready]
+    await asyncio.gather(*(event.wait() for event in ready))
+    print("ready", flush=True)
+    await stop.wait()
+    for flow in flows:
+        flow.cancel()
+    ends = await asyncio.gather(*flows, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
+    return report
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exit code 0 whatever broke: the report is the answer."""
+    parser = argparse.ArgumentParser(prog="python -m testbed.connections", description="Keep flows busy.")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--interval", type=float, default=0.1, help="seconds between answer and question (default 0.1)")
+    parser.add_argument("--echoes", type=int, default=0, help="answers after which a flow is replaced (default: never)")
+    args = parser.parse_args(argv)
+    load = Load(KINDS[args.kind], args.host, args.port, args.interval, args.echoes)
+    print(json.dumps(asdict(asyncio.run(run(load, args.count)))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,8 +24,9 @@ def guide(bed: Testbed) -> str:
     client = [*python, "testbed.client"]
     path = f"PYTHONPATH={_shown(str(PACKAGE_ROOT))} "
     addresses = ", ".join(f"{node} {bed.address(node)}" for node in (CLIENT, BALANCER, *bed.backends))
+    vips = ", ".join(bed.topology.vips)
     sections = {
-        f"Testbed {bed.prefix} is up: {addresses}; VIP {bed.vip}.\n\nStart the balancer; it runs until Ctrl-C, "
+        f"Testbed {bed.prefix} is up: {addresses}; VIPs {vips}.\n\nStart the balancer; it runs until Ctrl-C, "
         "so give it a terminal of its own:": [in_namespace(bed, BALANCER, lbd.argv)],
         "Tell it what to balance:": [
             f"export LB_TARGET={lbd.target}",

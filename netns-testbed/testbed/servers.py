@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a backend runs: nginx and a UDP echo, both answering with the backend's name."""
+"""What a backend runs: nginx and a UDP echo, both answering with the backend's name, on IPv4 and IPv6."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen {port} backlog=4096;
+        listen [::]:{port} backlog=4096;
         location / {{ return 200 "{name}\\n"; }}
+        # Answers when it has the whole body; the one above does not wait for it.
+        location /upload {{
+            proxy_pass http://127.0.0.1:{port}/;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+        }}
     }}
 }}
 """

@@ -34,7 +34,7 @@ class Echo(asyncio.Protocol):
 async def serve(name: str, port: int) -> None:
     """Answer for ever."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Echo(name), "0.0.0.0", port, backlog=_BACKLOG)
+    server = await loop.create_server(lambda: Echo(name), None, port, backlog=_BACKLOG)
     print("ready", flush=True)
     await server.serve_forever()
 

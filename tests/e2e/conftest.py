@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from e2e.dual_stack import VIPS
 from testbed import Lbd, Testbed
 
 
@@ -19,14 +20,14 @@ def prefix() -> str:
 @pytest.fixture(scope="module")
 def flat_bed(prefix: str) -> Iterator[Testbed]:
     """One subnet, three backends; up for the whole module."""
-    with Testbed(backends=3, name_prefix=f"{prefix}-flat") as bed:
+    with Testbed(backends=3, name_prefix=f"{prefix}-flat", vips=tuple(VIPS.values())) as bed:
         yield bed
 
 
 @pytest.fixture(scope="module")
 def routed_bed(prefix: str) -> Iterator[Testbed]:
     """A router between client, balancer and two backends; up for the whole module."""
-    with Testbed(backends=2, routed=True, name_prefix=f"{prefix}-routed") as bed:
+    with Testbed(backends=2, routed=True, name_prefix=f"{prefix}-routed", vips=tuple(VIPS.values())) as bed:
         yield bed
 
 

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed.build import node_script
+from testbed.build import node_script, tunnel_commands
 from testbed.scenario import counter_problems, lbctl_commands, share_problems, tolerance, weights
 from testbed.topology import MAX_BACKENDS, flat_topology, routed_topology
 
@@ -95,15 +96,37 @@ def test_impossible_numbers_of_backends_are_refused(count: int) -> None:
 def test_addresses_and_interfaces_are_unique(make: Any) -> None:
     """At any size, interface names included: the kernel takes 15 characters."""
     topology = make(MAX_BACKENDS)
-    addresses = [address for node in topology.nodes.values() for address in node.addresses.values()]
+    addresses = [each for node in topology.nodes.values() for both in node.addresses.values() for each in both]
     ends = [end for link in topology.links for end in (link.left, link.right)]
     assert len(set(addresses)) == len(addresses)
     assert len(set(ends)) == len(ends)
     assert all(len(interface) <= 15 for _, interface in ends)
 
 
+@pytest.mark.parametrize("make", [flat_topology, routed_topology])
+def test_hosts_have_an_address_of_each_family(make: Any) -> None:
+    """The same number in both, so that a packet dump can be read."""
+    topology = make(2)
+    assert topology.address("b2").rpartition(".")[2] == topology.address("b2", 6).rpartition(":")[2] == "12"
+
+
+def test_missing_family_of_vip_is_named() -> None:
+    with pytest.raises(LookupError, match=r"no IPv6 address among 192\.0\.2\.1"):
+        flat_topology(1, ["192.0.2.1"]).vip(6)
+
+
 def test_backends_hold_every_vip() -> None:
-    topology = routed_topology(1, ["192.0.2.1", "192.0.2.2"])
+    topology = routed_topology(1, ["192.0.2.1", "192.0.2.2", "2001:db8:ffff::1"])
     script = node_script(topology, topology.nodes["b1"])
-    assert "ip address add 192.0.2.1/32 dev lo" in script
-    assert "ip address add 192.0.2.2/32 dev lo" in script
+    assert "ip address add 192.0.2.1/32 dev lo\n" in script
+    assert "ip address add 192.0.2.2/32 dev lo\n" in script
+    assert "ip address add 2001:db8:ffff::1/128 dev lo nodad\n" in script
+
+
+def test_kernels_tunnel_devices_are_those_of_the_recipe() -> None:
+    """Where the kernel has them; tests/interop runs the recipe on one that has."""
+    commands = tunnel_commands(flat_topology(1), "b1").splitlines()
+    recipe = (Path(__file__).parents[1] / "interop" / "RECIPE.md").read_text()
+    recipe = recipe.replace("$local4", "10.0.0.11").replace("$local6", "2001:db8::11")
+    wanted = [line.partition("#")[0].removeprefix("ip ").strip() for line in recipe.splitlines() if " lb-" in line]
+    assert commands == [line for line in wanted if line.startswith("link ")]

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from e2e.dual_stack import url
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet
 from testbed import BALANCER, CLIENT, ECHO_PORT, HOST_INTERFACE, ROUTER, SWITCH, Testbed, TestbedError, wait_until
 from testbed import background as background_module
 from testbed import bed as bed_module
@@ -21,7 +27,12 @@ from testbed.host import NETNS, environment, mounts_below, pids_in, python_modul
 
 pytestmark = pytest.mark.root
 
-TUNNEL_SOURCE = "172.16.9.9"
+TUNNEL_SOURCES = {4: "172.16.9.9", 6: "100::9"}
+VERSIONS = (4, 6)
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
+
+every_version = pytest.mark.parametrize("version", VERSIONS)
 ANSWER_SECONDS = 5.0
 
 
@@ -45,57 +56,74 @@ def neighbour_mac(bed: Testbed, backend: str) -> str:
     return bed.mac(ROUTER, BALANCER) if ROUTER in bed.topology.nodes else bed.mac(backend)
 
 
-@pytest.fixture
-def client_socket(bed: Testbed) -> Iterator[socket.socket]:
+def vip_of(bed: Testbed, version: int) -> str:
+    return bed.topology.vip(version)
+
+
+@pytest.fixture(params=VERSIONS)
+def client_socket(bed: Testbed, request: pytest.FixtureRequest) -> Iterator[socket.socket]:
     """A UDP socket of the client that takes datagrams from the VIP's echo port only."""
     with bed.entered(CLIENT):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = socket.socket(FAMILIES[request.param], socket.SOCK_DGRAM)
     with sock:
         sock.settimeout(ANSWER_SECONDS)
-        sock.connect((bed.vip, ECHO_PORT))
+        sock.connect((vip_of(bed, request.param), ECHO_PORT))
         yield sock
 
 
-def tunnelled(bed: Testbed, backend: str, client: socket.socket, payload: bytes) -> Ether:
+def tunnelled(bed: Testbed, backend: str, outer_version: int, client: socket.socket, payload: bytes) -> Ether:
     """The frame that a balancer would send for a datagram from ``client`` to the VIP."""
-    source, source_port = client.getsockname()
+    source, source_port, *_ = client.getsockname()
+    inner_version = 6 if client.family == socket.AF_INET6 else 4
     return (
         Ether(dst=neighbour_mac(bed, backend), src=bed.mac(BALANCER))
-        / IP(src=TUNNEL_SOURCE, dst=bed.address(backend), proto=4)
-        / IP(src=source, dst=bed.vip)
+        / ip_header(outer_version, TUNNEL_SOURCES[outer_version], bed.address(backend, outer_version))
+        / ip_header(inner_version, source, vip_of(bed, inner_version))
         / UDP(sport=source_port, dport=ECHO_PORT)
         / payload
     )
 
 
-def test_client_reaches_every_backend(bed: Testbed) -> None:
+def ip_header(version: int, source: str, destination: str) -> Packet:
+    return (IP if version == 4 else IPv6)(src=source, dst=destination)
+
+
+@every_version
+def test_client_reaches_every_backend(bed: Testbed, version: int) -> None:
     """Answers come straight from backend to client, so there must be a way back for them."""
     for backend in bed.backends:
-        address = bed.address(backend)
-        assert bed.http(f"http://{address}/", 4).served == {backend: 4}
+        address = bed.address(backend, version)
+        assert bed.http(url(address), 4).served == {backend: 4}
         assert bed.udp(address, ECHO_PORT, 4).served == {backend: 4}
 
 
 @pytest.mark.parametrize("origin", [BALANCER, "b2"])
-def test_balancer_and_backends_reach_each_other(bed: Testbed, origin: str) -> None:
+@every_version
+def test_balancer_and_backends_reach_each_other(bed: Testbed, origin: str, version: int) -> None:
     """Next hops can be resolved, and backends can be asked directly when something is wrong."""
-    answer = bed.run(origin, *python_module("testbed.client", "http", f"http://{bed.address('b1')}/", "1")).stdout
+    asked = url(bed.address("b1", version))
+    answer = bed.run(origin, *python_module("testbed.client", "http", asked, "1")).stdout
     assert '"served": {"b1": 1}' in answer
 
 
-def test_traffic_for_the_vip_goes_to_the_balancer_and_nowhere_else(bed: Testbed) -> None:
+@every_version
+def test_traffic_for_the_vip_goes_to_the_balancer_and_nowhere_else(bed: Testbed, version: int) -> None:
     """Without a balancer nobody may answer: else a test could pass that never touched it."""
-    nobody = bed.run(CLIENT, "ip", "route", "get", bed.vip).stdout
-    gateway = "10.0.1.1" if ROUTER in bed.topology.nodes else bed.address(BALANCER)
-    assert f"via {gateway} dev {HOST_INTERFACE}" in nobody
-    if ROUTER in bed.topology.nodes:
-        assert f"via {bed.address(BALANCER)} dev {BALANCER}" in bed.run(ROUTER, "ip", "route", "get", bed.vip).stdout
+    for vip in bed.topology.vips:
+        if ip_address(vip).version != version:
+            continue
+        balancer = bed.address(BALANCER, version)
+        routed = ROUTER in bed.topology.nodes
+        gateway = bed.topology.router(version) if routed else balancer
+        assert f"via {gateway} dev {HOST_INTERFACE}" in bed.run(CLIENT, "ip", "route", "get", vip).stdout
+        if routed:
+            assert f"via {balancer} dev {BALANCER}" in bed.run(ROUTER, "ip", "route", "get", vip).stdout
 
 
 def test_backends_never_answer_arp_for_the_vip(flat_bed: Testbed) -> None:
     """A backend that did would get the clients' packets past the balancer."""
-    with flat_bed.entered(CLIENT), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as wire:
-        wire.bind((HOST_INTERFACE, 0x0806))
+    with flat_bed.entered(CLIENT), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)) as wire:
+        wire.bind((HOST_INTERFACE, ETH_P_ARP))
         wire.settimeout(ANSWER_SECONDS)
         asked = [flat_bed.vip, *map(flat_bed.address, flat_bed.backends)]
         for target in asked:
@@ -110,18 +138,50 @@ def test_backends_never_answer_arp_for_the_vip(flat_bed: Testbed) -> None:
     assert flat_bed.vip not in answered
 
 
-def test_backend_unwraps_and_answers_from_the_vip(bed: Testbed, client_socket: socket.socket) -> None:
+def test_backends_never_claim_the_ipv6_vip(flat_bed: Testbed) -> None:
+    """The same for neighbour discovery."""
+    mac = flat_bed.mac(CLIENT)
+    asked = [flat_bed.vip6, *(flat_bed.address(backend, 6) for backend in flat_bed.backends)]
+    with flat_bed.entered(CLIENT), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IPV6)) as wire:
+        wire.bind((HOST_INTERFACE, ETH_P_IPV6))
+        wire.settimeout(ANSWER_SECONDS)
+        for target in asked:
+            question = IPv6(src=flat_bed.address(CLIENT, 6), dst="ff02::1", hlim=255) / ICMPv6ND_NS(tgt=target)
+            wire.send(bytes(Ether(dst="33:33:00:00:00:01", src=mac) / question / ICMPv6NDOptSrcLLAddr(lladdr=mac)))
+        answered: set[str] = set()
+        while not answered.issuperset(asked[1:]):
+            answer = Ether(wire.recv(2048))
+            if ICMPv6ND_NA in answer:
+                answered.add(answer[ICMPv6ND_NA].tgt)
+    assert flat_bed.vip6 not in answered
+
+
+def test_ipv6_addresses_can_be_used_at_once(bed: Testbed) -> None:
+    """None is still being asked for on the link, and none but those that were given."""
+    for node in (CLIENT, BALANCER, *bed.backends):
+        shown = json.loads(bed.run(node, "ip", "-6", "-json", "address", "show", "dev", HOST_INTERFACE).stdout)
+        addresses = [address for interface in shown for address in interface["addr_info"]]
+        assert not [address for address in addresses if address.get("tentative")]
+        assert bed.address(node, 6) in [address["local"] for address in addresses]
+        assert len(addresses) == 2
+
+
+@every_version
+def test_backend_unwraps_and_answers_from_the_vip(bed: Testbed, version: int, client_socket: socket.socket) -> None:
     """Direct server return: the client's connected socket accepts an answer from the VIP only."""
     for backend in bed.backends:
-        send(bed, BALANCER, tunnelled(bed, backend, client_socket, b"hello"))
+        send(bed, BALANCER, tunnelled(bed, backend, version, client_socket, b"hello"))
         assert client_socket.recv(2048) == backend.encode() + b" hello"
 
 
-def test_full_size_packet_fits_through_the_tunnel(bed: Testbed, client_socket: socket.socket) -> None:
+@every_version
+def test_full_size_packet_fits_through_the_tunnel(bed: Testbed, version: int, client_socket: socket.socket) -> None:
     """A client's 1500 bytes and the outer header: the fabric takes them, the answer is cut for the client's link."""
-    payload = b"x" * (1500 - 20 - 8)
-    frame = tunnelled(bed, "b1", client_socket, payload)
-    assert len(frame) == 14 + 20 + 1500
+    outer_bytes = 20 if version == 4 else 40
+    inner_bytes = 40 if client_socket.family == socket.AF_INET6 else 20
+    payload = b"x" * (1500 - inner_bytes - 8)
+    frame = tunnelled(bed, "b1", version, client_socket, payload)
+    assert len(frame) == 14 + outer_bytes + 1500
     send(bed, BALANCER, frame)
     assert client_socket.recv(4096) == b"b1 " + payload
 
@@ -322,4 +382,38 @@ def test_second_program_on_an_interface_is_refused(flat_bed: Testbed) -> None:
     """Never replaced silently: it might be the balancer."""
     done = flat_bed.run("b1", *python_module("testbed.xdp", "pass", HOST_INTERFACE), check=False)
     assert done.returncode == 1
-    assert f"XDP program on {HOST_INTERFACE}" in done.stderr
+    assert f"XDP program on {HOST_INTERFACE}: " in done.stderr
+    assert f"`ip link set dev {HOST_INTERFACE} xdp off`" in done.stderr
+
+
+@pytest.mark.parametrize(("option", "mode"), [("--generic", "xdpgeneric"), ("--jumbo", "xdp")])
+def test_decapsulator_of_a_real_backend(flat_bed: Testbed, option: str, mode: str) -> None:
+    """Attached as xdp/DECAP.md says, for a driver without XDP or one with large frames; and removed."""
+    host4, host6 = (flat_bed.address(CLIENT, version) for version in VERSIONS)
+    flat_bed.run(CLIENT, *python_module("testbed.xdp", "decap", HOST_INTERFACE, host4, host6, option))
+    try:
+        for outer_version, inner_version in itertools.product(VERSIONS, VERSIONS):
+            with flat_bed.entered(CLIENT):
+                sock = socket.socket(FAMILIES[inner_version], socket.SOCK_DGRAM)
+            with sock:
+                sock.settimeout(ANSWER_SECONDS)
+                sock.bind((flat_bed.address(CLIENT, inner_version), 0))
+                frame = (
+                    Ether(dst=flat_bed.mac(CLIENT), src=flat_bed.mac(BALANCER))
+                    / ip_header(outer_version, TUNNEL_SOURCES[outer_version], flat_bed.address(CLIENT, outer_version))
+                    / ip_header(inner_version, flat_bed.address("b1", inner_version), sock.getsockname()[0])
+                    / UDP(sport=1, dport=sock.getsockname()[1])
+                    / b"inside"
+                )
+                send(flat_bed, BALANCER, frame)
+                assert sock.recv(100) == b"inside"
+    finally:
+        flat_bed.run(CLIENT, "ip", "link", "set", "dev", HOST_INTERFACE, mode, "off")
+    assert "prog/xdp" not in flat_bed.run(CLIENT, "ip", "-d", "link", "show", HOST_INTERFACE).stdout
+
+
+def test_decapsulator_for_two_addresses_of_a_family_is_refused(flat_bed: Testbed) -> None:
+    arguments = ["decap", HOST_INTERFACE, "10.0.0.3", "10.0.0.4"]
+    done = flat_bed.run(CLIENT, *python_module("testbed.xdp", *arguments), check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("testbed.xdp: 10.0.0.4: one IPv4 address is enough")
