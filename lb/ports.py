@@ -145,6 +145,9 @@ class FlowTable(Protocol):
     def counts(self) -> FlowCounts:
         """What happened to the table since it was made."""
 
+    def settle_seconds(self, ring: int) -> int:
+        """How long an established flow of a ring may be silent."""
+
     def refused_at(self, ring: int) -> int:
         """CLOCK_MONOTONIC second of a ring's last refusal."""
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lb.core.moves import Words
-from lb.core.slots import COLLECT_SLACK_SECONDS, SCAN_SLACK_SECONDS, Kind, blocks, kind, life_limit, live
+from lb.core.slots import COLLECT_SLACK_SECONDS, SCAN_SLACK_SECONDS, SLACK_SECONDS, Kind, blocks, kind, life_limit, live
+
+RAISE_SECONDS = 10
+"""A longer ``settle_seconds`` may be written for so long after a scan that found no entry which expires meanwhile."""
 
 
 class Entry(NamedTuple):
@@ -48,7 +51,8 @@ class Census:
 
     ``entries``: how many there were. ``live``: live entries by backend index. ``blocked``: (ring, slot) pairs with an
     entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again. ``orphans``: keys of
-    VIPs or rings that no packet can reach, by VIP index. ``expired``: rings with an entry that is dead by age.
+    VIPs or rings that no packet can reach, by VIP index. ``expiring``: rings with an entry that a longer
+    ``settle_seconds`` would bring back to life, now or within ``RAISE_SECONDS``.
     """
 
     entries: int = 0
@@ -56,7 +60,7 @@ class Census:
     blocked: set[tuple[int, int]] = field(default_factory=set)
     dead: list[bytes] = field(default_factory=list)
     orphans: dict[int, list[bytes]] = field(default_factory=dict)
-    expired: set[int] = field(default_factory=set)
+    expiring: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +87,26 @@ class Observer:
                 continue
             epoch = self.epochs[entry.backend]
             limit = life_limit(entry.life, settle)
+            if limit == settle and not live(entry.epoch, epoch, entry.seen, self.now + RAISE_SECONDS, limit):
+                census.expiring.add(entry.ring)
             if live(entry.epoch, epoch, entry.seen, self.now, limit, SCAN_SLACK_SECONDS):
                 census.live[entry.backend] = census.live.get(entry.backend, 0) + 1
                 words = self.tracked.get(entry.ring)
                 if words is not None and blocks(words[entry.slot], entry.backend, entry.life):
                     census.blocked.add((entry.ring, entry.slot))
-                continue
-            census.expired.add(entry.ring)
-            if not live(entry.epoch, epoch, entry.seen, self.now, limit, COLLECT_SLACK_SECONDS):
+            elif not live(entry.epoch, epoch, entry.seen, self.now, limit, COLLECT_SLACK_SECONDS):
                 census.dead.append(entry.key)
+
+    def collected(self, census: Census, age_seconds: float) -> frozenset[int]:
+        """Rings whose ``settle_seconds`` may be raised, ``age_seconds`` after the scan: no entry comes back to life.
+
+        Entries made since the scan began are not expired yet, as long as that was no longer ago than they last.
+        """
+        return frozenset(
+            ring
+            for ring, settle in self.settle_seconds.items()
+            if ring not in census.expiring and age_seconds < min(RAISE_SECONDS, settle + SLACK_SECONDS) - 1
+        )
 
     def clear(self, census: Census) -> Mapping[int, frozenset[int]]:
         """TRACKED slots, by ring, that nothing in the census keeps so."""

@@ -30,17 +30,19 @@ class Observed:
     """What the planner is told of the outside.
 
     ``now``: CLOCK_MONOTONIC seconds. ``hop``: next hop of an address. ``slots``: a ring's words, none written since
-    the last fence. ``refused_at``: second of a ring's last refusal. ``clear``: by ring, TRACKED
-    slots that a scan found clear. ``held``: rings that drop new flows which cannot be tracked, since before the last
-    fence: only their moves may end. ``collected``: rings whose expired entries are gone. ``first``: the first plan of
-    this daemon, or after a batch that was cut short: it changes no epoch, and brings the slots in line with what the
-    epochs say; everything else comes in the next batch.
+    the last fence. ``refused_at``: second of a ring's last refusal. ``settle_seconds``: of a ring, as the data plane
+    has it. ``clear``: by ring, TRACKED slots that a scan found clear. ``held``: rings that drop new flows which cannot
+    be tracked, since before the last fence: only their moves may end. ``collected``: rings without entries that a
+    longer ``settle_seconds`` would bring back to life. ``first``: the first plan of this daemon, or after a batch that
+    was cut short: it changes no epoch, and brings the slots in line with what the epochs say; everything else comes in
+    the next batch.
     """
 
     now: int
     hop: Callable[[Address], Hop]
     slots: Callable[[int], Words]
     refused_at: Callable[[int], int]
+    settle_seconds: Callable[[int], int]
     clear: Mapping[int, AbstractSet[int]] = field(default_factory=dict)
     held: AbstractSet[int] = frozenset()
     collected: AbstractSet[int] = frozenset()
@@ -194,10 +196,11 @@ class _Draft:
         fresh = (pool.name, protocol) not in self._old.rings
         if fresh:
             before = None
-        waits = before is not None and settle > before.settle_seconds and number not in self._observed.collected
-        if before is not None and waits:
+        in_force = before.settle_seconds if before is not None else self._observed.settle_seconds(number)
+        waits = not fresh and settle > in_force and number not in self._observed.collected
+        if waits:
             # A longer time would bring expired entries back to life.
-            settle = before.settle_seconds
+            settle = in_force
         if before is None or before.settle_seconds != settle:
             self.operations.append(SetSettle(number, settle))
         if before is not None and self._is_settled(before, ring, accepting, settle):

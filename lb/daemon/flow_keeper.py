@@ -33,7 +33,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a scan allows: ``clear`` slots, by ring, may become STABLE; ``collected`` rings have no expired entries."""
+    """What a scan allows: ``clear`` slots, by ring, may become STABLE; ``collected`` rings may be given more time."""
 
     clear: Mapping[int, frozenset[int]] = field(default_factory=dict)
     collected: frozenset[int] = frozenset()
@@ -105,7 +105,8 @@ class FlowKeeper:
     def finish(self, scan: Scan, vips: Container[int], cost_seconds: float, now: float) -> Findings:
         """Delete what is dead.
 
-        ``vips``: VIP indices in use now; one that was given out since the scan began owns its entries again.
+        ``vips``: VIP indices in use now; one that was given out since the scan began owns its entries again. ``now``:
+        CLOCK_MONOTONIC seconds.
         """
         census = scan.census
         orphans = [key for vip, keys in census.orphans.items() if vip not in vips for key in keys]
@@ -120,4 +121,4 @@ class FlowKeeper:
             for ring, slots in scan.observer.clear(census).items()
             if slots and self._writes[ring] == scan.writes.get(ring, 0)
         }
-        return Findings(clear, frozenset(scan.observer.settle_seconds) - census.expired)
+        return Findings(clear, scan.observer.collected(census, now - scan.observer.now))

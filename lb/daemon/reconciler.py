@@ -80,9 +80,10 @@ class Reconciler:
         ]
 
     async def stop(self) -> None:
-        """Stop writing; the data plane stays as it is."""
-        for task in self._tasks:
-            task.cancel()
+        """Stop writing, after the batch under way; the data plane stays as it is."""
+        async with self._lock:
+            for task in self._tasks:
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
@@ -152,9 +153,18 @@ class Reconciler:
         return await asyncio.to_thread(plan, config, self._plan.allocation, self._plan.written, observed)
 
     def _observed(self, held: frozenset[int] = frozenset(), *, first: bool = False) -> Observed:
-        slots, refused_at = self._data_plane.slots, self._data_plane.flows.refused_at
-        found = self._findings
-        return Observed(_now(), self._next_hops.hop, slots, refused_at, found.clear, held, found.collected, first)
+        flows, found = self._data_plane.flows, self._findings
+        return Observed(
+            now=_now(),
+            hop=self._next_hops.hop,
+            slots=self._data_plane.slots,
+            refused_at=flows.refused_at,
+            settle_seconds=flows.settle_seconds,
+            clear=found.clear,
+            held=held,
+            collected=found.collected,
+            first=first,
+        )
 
     def _fence(self) -> None:
         """Before a batch, if anything was written since the last fence: packets that saw older words have left."""
@@ -198,8 +208,10 @@ class Reconciler:
     async def _follow(self) -> None:
         """Rewrite what depends on next hops when they change, and what depends on time each second."""
         while True:
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), TICK_SECONDS)
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._moved.wait()
             moved = self._moved.is_set()
             self._moved.clear()
             async with self._lock:

@@ -39,6 +39,11 @@ class FlowTable:
         with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:
             words[ring * _INFO_WORDS] = seconds
 
+    def settle_seconds(self, ring: int) -> int:
+        """How long an established flow of a ring may be silent."""
+        with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:
+            return words[ring * _INFO_WORDS]
+
     def refused_at(self, ring: int) -> int:
         """CLOCK_MONOTONIC second of a ring's last refusal."""
         with self._maps[RING_INFOS.name].view as raw, raw.cast("I") as words:

@@ -84,8 +84,9 @@ class Box:
     def configure(self, config: Config) -> Plan:
         """Bring the maps to a configuration."""
         self.data_plane.fence()
+        flows = self.data_plane.flows
         observed = Observed(
-            int(time.monotonic()), self.hop, self.data_plane.slots, self.data_plane.flows.refused_at, self.clear
+            int(time.monotonic()), self.hop, self.data_plane.slots, flows.refused_at, flows.settle_seconds, self.clear
         )
         planned = plan(config, self.allocation, self.written, observed)
         self.data_plane.apply(planned.operations)

@@ -60,6 +60,22 @@ def test_the_driver_sends_valid_packets(tools: Toolkit, workload: Workload, laye
         assert packet.plen == driver.frame_bytes - 54
 
 
+@pytest.mark.parametrize(("workload", "layer3"), [(TCP4, IP), (TCP6, IPv6)], ids=["IPv4", "IPv6"])
+def test_the_floor_writes_a_valid_outer_header(tools: Toolkit, workload: Workload, layer3: type) -> None:
+    """A yardstick that wrote rubbish would be shorter than what it stands for."""
+    driver = tools.drivers[workload.shape]
+    driver.aim(workload, 1, tools.floor4 if layer3 is IP else tools.floor6)
+    outer = layer3(driver.run(1, 1).data[14:])
+    assert isinstance(outer.payload, layer3)
+    if layer3 is IP:
+        given = outer.chksum
+        del outer.chksum
+        assert IP(bytes(outer)).chksum == given
+        assert outer.len == driver.frame_bytes - 14 + 20
+    else:
+        assert outer.plen == driver.frame_bytes - 14
+
+
 def test_every_flow_is_sent_and_each_goes_its_own_way(tools: Toolkit, many_vips: Arena) -> None:
     """One flow over and over would be measured as a thousand, out of a warm cache."""
     driver = tools.drivers[VIPS.shape]

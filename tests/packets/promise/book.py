@@ -102,4 +102,3 @@ class Book:
         """So many seconds pass."""
         for flow in self.flows.values():
             flow.spoke -= seconds
-

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,10 @@ class Memory:
         """So many seconds pass."""
         self.dead = {key: e._replace(seen=max(0, e.seen - seconds)) for key, e in self.dead.items()}
 
+    def collected(self, remaining: Container[bytes]) -> None:
+        """The collector has been: the keys that it took may be entered anew."""
+        self.dead = {key: entry for key, entry in self.dead.items() if key in remaining}
+
 
 def invariants(lab: Lab) -> None:
     """I1 to I5, and for every protected flow: a packet now would go where it is (the promise, I2 and I3)."""
@@ -48,9 +52,9 @@ def invariants(lab: Lab) -> None:
     words = {number: control.data_plane.slots(number) for number in settle}
     for number, work in control.written.rings.items():
         _words_are_sound(words[number], work.moves, epochs)
-    for entry in alive.values():
-        word = words[entry.ring][entry.slot]
-        assert kind(word) is not Kind.STABLE or entry.backend == current(word), f"I1: {word:08x}, {entry}"
+    for found in alive.values():
+        word = words[found.ring][found.slot]
+        assert kind(word) is not Kind.STABLE or found.backend == current(word), f"I1: {word:08x}, {found}"
     lab.book.expire(now + 1)
     for client, flow in lab.book.flows.items():
         vip = control.allocation.vips[client.vip.name]
@@ -75,8 +79,8 @@ def _epochs_only_grow(before: Sequence[int], after: Sequence[int]) -> None:
 def _the_dead_stay_dead(memory: Memory, entries: Mapping[bytes, Entry], alive: Mapping[bytes, Entry]) -> None:
     for key, entry in memory.dead.items():
         found = entries.get(key)
-        # Once collected, a key may be entered anew.
-        assert found is None or found.seen > entry.seen or (found == entry and key not in alive), f"I4: {entry} {found}"
+        assert found == entry, f"I4: written: {entry} {found}"
+        assert key not in alive, f"I4: live again: {entry}"
     memory.dead = {key: entry for key, entry in entries.items() if key not in alive}
 
 
@@ -89,5 +93,3 @@ def _words_are_sound(words: Sequence[int], moves: Mapping[int, int | None], epoc
         if kind(word) is Kind.MOVING:
             assert epochs[base(word)] % 2 == 1, f"I2: {word:08x}: the old backend does not accept"
     assert unsettled == len(moves), "lbd remembers other moves than there are"
-
-

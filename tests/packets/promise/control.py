@@ -25,7 +25,8 @@ from lb.core.layout import BACKEND, FLOW, RING_INFO
 from lb.core.model import Config, Protocol
 from lb.core.operations import Operation, WriteSlots
 from lb.core.planner import Observed, Plan, RingWork, Written, plan
-from lb.daemon.flow_keeper import FlowKeeper, Scan
+from lb.core.slots import UDP_EXTENSION
+from lb.daemon.flow_keeper import Findings, FlowKeeper, Scan
 from lb.dataplane import libbpf
 
 INDICES = 9
@@ -83,18 +84,30 @@ class Control:
         self.keeper.refill()
 
     def _begin_life(self, allocation: Allocation) -> None:
+        self._dirty = True
         self.keeper = FlowKeeper(self.data_plane)
         self.allocation = allocation
         self.written = Written(self.epochs())
-        self.clear: dict[int, frozenset[int]] = {}
+        self.findings = Findings()
         self.scanning: Scan | None = None
         self.broken = False
+        self.holding: frozenset[int] = frozenset()
 
     def plan(self, config: Config, held: frozenset[int] = frozenset(), *, first: bool = False) -> Plan:
         """After a fence, as always."""
-        self.data_plane.fence()
-        slots, refused_at = self.data_plane.slots, self.data_plane.flows.refused_at
-        seen = Observed(monotonic(), self.box.hop, slots, refused_at, self.clear, held, first)
+        self._fence()
+        flows, found = self.data_plane.flows, self.findings
+        seen = Observed(
+            now=monotonic(),
+            hop=self.box.hop,
+            slots=self.data_plane.slots,
+            refused_at=flows.refused_at,
+            settle_seconds=flows.settle_seconds,
+            clear=found.clear,
+            held=held,
+            collected=found.collected,
+            first=first,
+        )
         return plan(config, self.allocation, self.written, seen)
 
     def due(self) -> frozenset[int]:
@@ -105,15 +118,28 @@ class Control:
             for number, work in self.written.rings.items()
             if work.due_at is not None
             and now >= work.due_at
-            and (now - flows.refused_at(number) >= work.limit or work.state.protocol is Protocol.UDP)
+            and (now - flows.refused_at(number) >= work.limit or self._refused_for_too_long(work, now))
         )
+
+    @staticmethod
+    def _refused_for_too_long(work: RingWork, now: int) -> bool:
+        assert work.due_at is not None
+        return work.state.protocol is Protocol.UDP and now >= work.due_at + (UDP_EXTENSION - 1) * work.limit
 
     def hold(self, rings: frozenset[int], on: bool) -> None:
         """New flows of these rings that cannot be tracked are dropped; the end of it comes after a fence."""
-        if not on:
-            self.data_plane.fence()
+        if rings and not on:
+            self._fence()
+        self.holding = rings if on else frozenset()
         for ring in rings:
             self.data_plane.flows.hold(ring, on)
+            self._dirty = True
+
+    def _fence(self) -> None:
+        """If anything was written since the last one. No packet is in flight here: it is for the kernel's sake."""
+        if self._dirty:
+            self.data_plane.fence()
+            self._dirty = False
 
     def commit(self, config: Config, planned: Plan) -> None:
         """What the store does before the maps are written."""
@@ -128,7 +154,7 @@ class Control:
             self.broken = True
         else:
             self.broken = False
-        self.clear = {}
+        self.findings = Findings()
         self.box.config, self.allocation, self.written = config, planned.allocation, planned.written
 
     def crash(self, planned: Plan, between: Between, at: float) -> None:
@@ -145,6 +171,7 @@ class Control:
             self._apply(operation, between)
 
     def _apply(self, operation: Operation, between: Between) -> None:
+        self._dirty = True
         self.keeper.wrote((operation,))
         self.data_plane.apply([operation])
         between()
@@ -154,11 +181,10 @@ class Control:
         self._begin_life(self.stored[1])
         for ring in self.allocation.rings.values():
             self.data_plane.flows.mark_refused(ring, monotonic())
-            self.data_plane.flows.hold(ring, False)
 
     def begin_scan(self) -> None:
         """Right after a fence."""
-        self.data_plane.fence()
+        self._fence()
         self.scanning = self.keeper.observe(self._last_plan(), monotonic())
 
     def read_scan(self) -> None:
@@ -167,11 +193,12 @@ class Control:
         self.keeper.scan(self.scanning)
 
     def finish_scan(self) -> bool:
-        """Collect; returns whether slots may become STABLE, which takes a batch."""
+        """Collect; returns whether what was found takes a batch."""
         assert self.scanning is not None
         scan, self.scanning = self.scanning, None
-        self.clear = dict(self.keeper.finish(scan, frozenset(self.allocation.vips.values()), 0.0, 0.0))
-        return bool(self.clear)
+        self.findings = self.keeper.finish(scan, frozenset(self.allocation.vips.values()), 0.0, monotonic())
+        waits = {number for number, work in self.written.rings.items() if work.waits}
+        return bool(self.findings.clear or waits & self.findings.collected)
 
     def _last_plan(self) -> Plan:
         return Plan((), self.allocation, self.written, {})

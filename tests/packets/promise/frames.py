@@ -28,9 +28,9 @@ class Kind(enum.IntEnum):
     UDP = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Client:
-    """One 5-tuple to one VIP."""
+    """One 5-tuple to one VIP; each is made once, and equal to itself only."""
 
     vip: Vip
     source: IPv4Address

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from random import Random
 import pytest
 from packets.box import HASH_KEY, Box, box
 from packets.promise import check
-from packets.promise.book import Book, Limits
+from packets.promise.book import Book, Flow, Limits
 from packets.promise.control import INDICES, Control, monotonic
 from packets.promise.frames import Client, Kind, clients
 
@@ -42,10 +43,10 @@ VIPS = {
 CLIENTS = {"web": clients(VIPS["web"], 200), "alt": clients(VIPS["alt"], 60), "dns": clients(VIPS["dns"], 100)}
 EVERYONE = [client for some in CLIENTS.values() for client in some]
 
-# Every limit has to be below the machine's uptime, see control.py.
-SETTLE_SECONDS = min(130, monotonic() - 10)
-UDP_SETTLE_SECONDS = min(40, SETTLE_SECONDS)
-DRAIN_IDLE_SECONDS = min(100, SETTLE_SECONDS)
+SETTLE_SECONDS, UDP_SETTLE_SECONDS, DRAIN_IDLE_SECONDS = 130, 40, 100
+
+_UPTIME_SECONDS = SETTLE_SECONDS + 10
+"""Stamps stop at 0, see control.py: the machine has to be up for longer than any limit."""
 
 _TCP_KINDS = (Kind.SYN, Kind.DATA, Kind.DATA, Kind.DATA, Kind.DATA, Kind.FIN, Kind.RST)
 
@@ -55,14 +56,15 @@ def backend(number: int, weight: int = 1, admin_state: AdminState = AdminState.E
     return Backend(f"b{number}", ip_address(f"10.0.0.{number}"), weight, admin_state)
 
 
-def config_of(members: list[Backend], vips: frozenset[str] = frozenset(VIPS)) -> Config:
+def config_of(members: list[Backend], vips: frozenset[str], settle_seconds: int) -> Config:
     """One pool with these members, under some of the VIPs."""
-    pool = Pool("pool", "", {m.name: m for m in members}, SETTLE_SECONDS, UDP_SETTLE_SECONDS, DRAIN_IDLE_SECONDS)
+    udp = min(UDP_SETTLE_SECONDS, settle_seconds)
+    pool = Pool("pool", "", {m.name: m for m in members}, settle_seconds, udp, DRAIN_IDLE_SECONDS)
     return Config(Settings(HASH_KEY), {"pool": pool}, {name: vip for name, vip in VIPS.items() if name in vips})
 
 
 class Lab:
-    """``between``: how many packets are sent between two operations of a batch."""
+    """``between``: packets sent between two operations of a batch. ``mends``: a batch that the kernel cut short."""
 
     def __init__(self, made: Box) -> None:
         self.box = made
@@ -76,8 +78,8 @@ class Lab:
             for kind in ([Kind.UDP] if client.vip.protocol is Protocol.UDP else [k for k in Kind if k is not Kind.UDP])
         }
         self.between = 12
-        self.members: list[Backend] = []
-        self.vips = frozenset(VIPS)
+        self.mends = True
+        self.program = dataplane_source.balancer_source(HASH_KEY).digest
         self.reset(0)
 
     def close(self) -> None:
@@ -88,10 +90,12 @@ class Lab:
         self.random = Random(seed)
         self.box.hops.clear()
         self.control.reset()
-        self.book = Book(self._limits(Config(), {}))
+        self.book = Book(Limits(0, 0, 0))
         self.indices: dict[str, int] = {}
         self.stopping: frozenset[int] = frozenset()
-        self.members, self.vips = [], frozenset(VIPS)
+        self.members: list[Backend] = []
+        self.vips = frozenset(VIPS)
+        self.settle_seconds = SETTLE_SECONDS
         self.memory = check.Memory(self.control.epochs())
 
     # -- packets
@@ -104,6 +108,9 @@ class Lab:
         index = 0
         if result.action == _XDP_TX:
             index = self.indices[str(IPv4Address(result.data[30:34]))]
+        if not index and kind is Kind.UDP and self.control.holding:
+            # A loss that a hold may cause, and no change of backend.
+            return 0
         accepting = index != 0 and index not in self.stopping and self.control.epoch(index) % 2 == 1
         self.book.saw(client, kind, index, before, after, accepting)
         return index
@@ -123,9 +130,10 @@ class Lab:
 
     def change(self, *, refuse_at: float = 1.0, crash_at: float | None = None) -> None:
         """Bring the maps to the present members and VIPs. The kernel may refuse midway, or the daemon die."""
-        config = config_of(self.members, self.vips)
+        self._mend()
+        config = config_of(self.members, self.vips, self.settle_seconds)
         try:
-            planned = self.control.plan(config, first=self.control.broken)
+            planned = self.control.plan(config)
         except LimitError:
             self.members = list(self.box.config.pools["pool"].backends.values()) if self.box.config.pools else []
             self.vips = frozenset(self.box.config.vips)
@@ -141,25 +149,33 @@ class Lab:
 
     def tick(self) -> None:
         """A round of the reconciler's loop, with the configuration as it is."""
-        config = self.box.config
         due = self.control.due()
         self.control.hold(due, True)
-        planned = self.control.plan(config, due, first=self.control.broken)
+        self._mend()
+        planned = self.control.plan(self.box.config, due)
         self._packets_between()
-        self._announce(config, planned)
-        self.control.write(config, planned, self._packets_between)
+        self._write(self.box.config, planned)
         self.control.hold(due, False)
         self._settled()
+
+    def _mend(self) -> None:
+        """As ``Reconciler._mend``."""
+        if self.control.broken and self.mends:
+            self._write(self.box.config, self.control.plan(self.box.config, first=True))
+            self._settled()
 
     def restart(self) -> None:
         """The daemon dies and comes back: two plans, as ``Reconciler.start`` makes them."""
         self.control.restart()
         config = self.control.stored[0]
         for first in (True, False):
-            planned = self.control.plan(config, first=first)
-            self._announce(config, planned)
-            self.control.write(config, planned, self._packets_between)
-        self._settled()
+            self._write(config, self.control.plan(config, first=first))
+            self._settled()
+        self.control.hold(frozenset(self.control.written.rings), False)
+
+    def _write(self, config: Config, planned: Plan) -> None:
+        self._announce(config, planned)
+        self.control.write(config, planned, self._packets_between)
 
     def _announce(self, config: Config, planned: Plan) -> None:
         """A batch is about to be written: what it takes away is promised no more."""
@@ -170,23 +186,40 @@ class Lab:
         self.stopping = frozenset(i for i, epoch in enumerate(epochs) if epoch % 2 == 1 and after[i] != epoch)
         self.book.stopped(self.stopping)
         self.book.vips_gone(config.vips)
-        self.book.change_limits(now, self._limits(config, planned.allocation.backends))
+        self.book.change_limits(now, self._limits(config, planned))
+        self._give_up_udp(int(now))
+
+    def _give_up_udp(self, now: int) -> None:
+        """Refusals hold a move of a UDP ring back for ten times its limit, and then no longer."""
+        for work in self.control.written.rings.values():
+            if work.state.protocol is Protocol.UDP:
+                late = {s for s, began in work.moves.items() if began is not None and now - began >= 10 * work.limit}
+                self.book.drop(partial(self._is_udp_in, late))
+
+    def _is_udp_in(self, slots: set[int], client: Client, flow: Flow) -> bool:  # noqa: ARG002
+        return client.vip.protocol is Protocol.UDP and self.slots[client] in slots
 
     @staticmethod
-    def _limits(config: Config, indices: dict[tuple[str, str, str], int]) -> Limits:
+    def _limits(config: Config, planned: Plan) -> Limits:
+        """As the rings have them: a time that was raised holds once the expired entries are gone."""
         pool = config.pools.get("pool", Pool("pool"))
+        indices = planned.allocation.backends
         draining = frozenset(
             indices["pool", b.name, str(b.address)]
             for b in pool.backends.values()
             if b.admin_state is not AdminState.ENABLED or not b.weight
         )
-        return Limits(pool.settle_seconds, pool.udp_settle_seconds, pool.drain_idle_seconds, draining)
+        settle = dict.fromkeys(Protocol, 0)
+        for work in planned.written.rings.values():
+            settle[work.state.protocol] = work.settle_seconds
+        return Limits(settle[Protocol.TCP], settle[Protocol.UDP], pool.drain_idle_seconds, draining)
 
     def _packets_between(self) -> None:
         self.traffic(self.between)
 
     def _settled(self) -> None:
         self.stopping = frozenset()
+        self.book.vips_gone(self.box.config.vips)
         if not self.control.broken:
             check.invariants(self)
 
@@ -208,15 +241,21 @@ class Lab:
 
     def finish_scan(self) -> None:
         """The second half of a scan: collect; a batch if any slot was found clear."""
-        if self.control.finish_scan():
+        found_clear = self.control.finish_scan()
+        self.memory.collected({entry.key for entry in self.control.entries()})
+        if found_clear:
             self.tick()
 
     # -- programs
 
     def run_program(self, source: Source) -> None:
-        """Have another program run on the same maps."""
+        """Have this program run on the same maps, if it does not yet."""
+        if source.digest == self.program:
+            return
+        self.program = source.digest
         self.box.data_plane.load_source(source)
         self.box.data_plane.attach()
+        os.close(self.box.program)
         self.box.program = libbpf.obj_get(self.box.bpf_dir / PROGRAM)
 
     def gone(self, number: int) -> None:
@@ -237,7 +276,9 @@ _XDP_TX = 3
 
 @contextmanager
 def lab() -> Iterator[Lab]:
-    """A lab with a small flow table and few backend indices."""
+    """A lab with a small flow table, small rings and few backend indices."""
+    while monotonic() < _UPTIME_SECONDS:
+        time.sleep(1)
     flows = replace(maps.FLOWS, max_entries=TABLE_ENTRIES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(maps, "PERSISTENT", tuple(flows if spec is maps.FLOWS else spec for spec in maps.PERSISTENT))
