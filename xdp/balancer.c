@@ -111,12 +111,8 @@ static __always_inline enum verdict steer_flow(struct xdp_md *ctx, struct packet
 	if (unlikely(pkt->ttl <= 1))
 		return icmp_ttl_exceeded(ctx, pkt);
 
-	enum steering steering = STEER_PACKET;
+	enum steering steering = unlikely(pkt->kind == KIND_ICMP) ? STEER_READ_ONLY : steering_of(pkt);
 
-	if (unlikely(pkt->kind == KIND_ICMP))
-		steering = STEER_READ_ONLY;
-	else if (pkt->vip.proto == IPPROTO_TCP && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		steering = STEER_SYN;
 	to->hash = flow_hash(pkt, vip->flags);
 	to->backend = steer(pkt, vip, to->hash, steering);
 	if (unlikely(to->backend == BACKEND_HELD))

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* quick.h - the common packet, from parse to encapsulation, in registers.
  *
- * Untagged TCP or UDP over IPv4 without options or over IPv6 without extension headers, not a fragment, for a VIP whose
- * slot is STABLE, and small enough. The stages are the same functions as everywhere; but compiled for one family at a
- * time and with nothing else possible, half of their work folds away. Whatever is out of the ordinary returns CONTINUE
- * with the packet untouched and nothing counted, and goes the general way from its beginning.
+ * Untagged TCP or UDP over IPv4 without options or over IPv6 without extension headers, not a fragment, with nothing
+ * against it. The stages are the same functions as everywhere; but compiled for one family at a time and with nothing
+ * else possible, half of their work folds away. Whatever is out of the ordinary returns CONTINUE with the packet
+ * untouched and nothing counted, and goes the general way from its beginning. (A flow's entry may have been refreshed or
+ * made by then: doing so twice does no harm.)
  */
 #ifndef LB_QUICK_H
 #define LB_QUICK_H
@@ -81,16 +82,19 @@ static __always_inline enum verdict quick(struct xdp_md *ctx, __u32 *frame_bytes
 		return PASS_NOT_VIP;
 
 	__u32 hash = flow_hash(&pkt, vip->flags);
-	__u32 index = stable_backend(vip->ring, hash);
+	__u32 index = steer(&pkt, vip, hash, steering_of(&pkt));
 	struct backend *backend = backends.lookup(&index);
-
-	if (!index || !backend)
-		return CONTINUE;
 
 	__u32 vip_index = vip->index;
 	struct vip_counter *vip_counter = vip_counters.lookup(&vip_index);
 
-	if (!vip_counter || pkt.total_bytes + outer_bytes_for(backend) > backend->mtu_bytes)
+	if (!backend || !vip_counter)
+		return CONTINUE;
+	if (unlikely(!index || index == BACKEND_HELD)) {
+		count(&vip_counter->received, pkt.frame_bytes);
+		return index ? DROP_HELD : DROP_NO_BACKEND;
+	}
+	if (pkt.total_bytes + outer_bytes_for(backend) > backend->mtu_bytes)
 		return CONTINUE;
 
 	enum verdict verdict = wrap(ctx, &pkt, backend, hash, 0, 0);

@@ -26,6 +26,14 @@ enum steering {
 	STEER_READ_ONLY,	/* speaks about the flow (ICMP error): changes nothing */
 };
 
+/* What a packet with ports of its own means to its flow; guard() has seen to it that a SYN has neither FIN nor RST. */
+static __always_inline enum steering steering_of(const struct packet *pkt)
+{
+	int syn = pkt->vip.proto == IPPROTO_TCP && (pkt->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+
+	return syn ? STEER_SYN : STEER_PACKET;
+}
+
 static __always_inline __u32 slot_of(__u32 hash)
 {
 	return (__u64)hash * RING_SIZE >> 32;
@@ -205,17 +213,6 @@ static __always_inline __u32 slot_word(__u32 number, __u32 slot)
 	struct slot_pair *pair = bpf_map_lookup_elem(slots, &element);
 
 	return pair ? *(volatile __u32 *)&pair->word[slot & 1] : 0;
-}
-
-/* Index of the backend of a STABLE slot; 0 = the slot moves, or has none. */
-static __always_inline __u32 stable_backend(__u32 number, __u32 hash)
-{
-	__u32 word = slot_word(number, slot_of(hash));
-
-#ifdef TRACK_ALL
-	return 0;
-#endif
-	return (word & 0xffff) == word >> 16 ? word >> 16 : 0;
 }
 
 /* Index of the backend that the packet belongs to; 0 = none, BACKEND_HELD = drop for now. */

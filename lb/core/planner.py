@@ -214,7 +214,7 @@ class _Draft:
             refused_at=self._observed.refused_at(number),
             reachable=not fresh,
             timers=number in self._observed.held,
-            draining=self._draining,
+            draining=self._draining & members,
             drain_limit=move_limit(pool.drain_idle_seconds),
             udp=protocol is Protocol.UDP,
         )

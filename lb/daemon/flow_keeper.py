@@ -50,9 +50,15 @@ class FlowKeeper:
         self._inserted_at_start = 0
         self._deleted = 0
         self._due_at = 0.0
+        self._is_known = False
+
+    def begin(self) -> None:
+        """Take over a table that may hold flows from before. Until the first scan, only the kernel knows it is full."""
+        self._inserted_before = self._data_plane.flows.counts().inserted
+        self.refill()
 
     def entries(self) -> int:
-        """How many there are: those of the last scan and what came since; never too few."""
+        """How many there are: those of the last scan and what came since; after the first scan never too few."""
         return self._scanned + self._data_plane.flows.counts().inserted - self._inserted_before
 
     def count(self) -> FlowTableCount:
@@ -80,7 +86,7 @@ class FlowKeeper:
     def due(self, plan: Plan, now: float) -> bool:
         """Whether a scan would have anything to do."""
         waited_for = any(work.state.tracked or work.waits for work in plan.written.rings.values())
-        return now >= self._due_at and (waited_for or self.entries() > 0)
+        return now >= self._due_at and (waited_for or not self._is_known or self.entries() > 0)
 
     def observe(self, plan: Plan, now: int) -> Scan:
         """Prepare a scan, right after a fence."""
@@ -113,6 +119,7 @@ class FlowKeeper:
         dead = [*census.dead, *orphans]
         self._data_plane.flows.delete(dead)
         self._deleted += len(dead)
+        self._is_known = True
         self._scanned = census.entries - len(dead)
         self._inserted_before = self._inserted_at_start
         self._due_at = now + max(SCAN_SECONDS, SCAN_SHARE * cost_seconds)

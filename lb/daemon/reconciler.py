@@ -71,7 +71,7 @@ class Reconciler:
         await self._write(config, await self._replan(config))
         # Not before the fence that came with the second plan: see SLOTS.md.
         await asyncio.to_thread(self._hold, frozenset(first.written.rings), False)
-        await asyncio.to_thread(self._keeper.refill)
+        await asyncio.to_thread(self._keeper.begin)
         await asyncio.to_thread(self._data_plane.attach)
         self._next_hops.on_change(self._moved.set)
         self._tasks = [
@@ -214,12 +214,23 @@ class Reconciler:
                     await self._moved.wait()
             moved = self._moved.is_set()
             self._moved.clear()
-            async with self._lock:
-                await asyncio.to_thread(self._keeper.refill)
-                due = self._due()
-                if moved or self._failure or due:
-                    await self._round(due)
-                self._warn_of_held_back()
+            try:
+                await self._tick(moved)
+            except OSError as error:
+                self._report(error)
+
+    async def _tick(self, moved: bool) -> None:
+        async with self._lock:
+            await asyncio.to_thread(self._keeper.refill)
+            due = self._due()
+            if moved or self._failure or due:
+                await self._round(due)
+            self._warn_of_held_back()
+
+    def _report(self, error: OSError) -> None:
+        """The kernel refused upkeep: say so, stop being ready, and have the next tick write everything anew."""
+        log.error("the kernel refused upkeep of the maps: %s; trying again", error)
+        self._failure = f"the maps are not kept up: {error}"
 
     def _due(self) -> frozenset[int]:
         """Rings with moves that may end now: old enough, and no flow was refused for as long."""
@@ -273,22 +284,28 @@ class Reconciler:
 
     async def _scan(self) -> None:
         """Scan the flow table for as long as there is anything in it, or a slot that waits for a scan."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            async with self._lock:
-                assert self._plan is not None
-                if not await asyncio.to_thread(self._keeper.due, self._plan, loop.time()):
-                    continue
-                await asyncio.to_thread(self._fence)
-                scan = await asyncio.to_thread(self._keeper.observe, self._plan, _now())
-            cost = await asyncio.to_thread(self._keeper.scan, scan)
-            async with self._lock:
-                vips = frozenset(self._plan.allocation.vips.values())
-                self._findings = await asyncio.to_thread(self._keeper.finish, scan, vips, cost, loop.time())
-                waits = {number for number, work in self._plan.written.rings.items() if work.waits}
-                if self._findings.clear or waits & self._findings.collected:
-                    await self._round()
+            try:
+                await self._scan_once()
+            except OSError as error:
+                self._report(error)
+
+    async def _scan_once(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            assert self._plan is not None
+            if not await asyncio.to_thread(self._keeper.due, self._plan, loop.time()):
+                return
+            await asyncio.to_thread(self._fence)
+            scan = await asyncio.to_thread(self._keeper.observe, self._plan, _now())
+        cost = await asyncio.to_thread(self._keeper.scan, scan)
+        async with self._lock:
+            vips = frozenset(self._plan.allocation.vips.values())
+            self._findings = await asyncio.to_thread(self._keeper.finish, scan, vips, cost, loop.time())
+            waits = {number for number, work in self._plan.written.rings.items() if work.waits}
+            if self._findings.clear or waits & self._findings.collected:
+                await self._round()
 
     def _track(self, *configs: Config) -> None:
         self._next_hops.track(frozenset().union(*map(_addresses, configs)))
