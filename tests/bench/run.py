@@ -21,7 +21,7 @@ FULL = Settings(repeat=2_000_000, rounds=11, live_frames=2_000_000, workloads=WO
 QUICK = Settings(
     repeat=100_000,
     rounds=3,
-    live_frames=200_000,
+    live_frames=500_000,
     workloads=(TCP4, TCP6, VIPS),
     patience_seconds=10,
 )
