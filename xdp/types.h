@@ -56,7 +56,7 @@ _Static_assert(sizeof(struct ring_info) == 16, "ring_info is ABI");
 struct backend {
 	__u32  epoch;		/* odd = accepting; +1 on every change, never reset */
 	__u32  ifindex;		/* egress interface */
-	__u8   mac[12];		/* destination and source, as they stand in the frame */
+	__u32  mac[3];		/* destination and source, as they stand in the frame; in words, to be copied as such */
 	__be32 addr[4];
 	__be32 source[4];	/* outer source; low bits come from the flow hash where source_mask has ones */
 	__be32 source_mask;	/* applies to source[3] */

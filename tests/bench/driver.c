@@ -69,14 +69,12 @@ static __always_inline int next_flow(struct flow *flow)
 	return 1;
 }
 
-/* The frame's start, with `bytes` bytes in bounds, the outer header of the last run cut off; or NULL.
- * The cut costs the same whether the last run added a header or not.
- */
+/* The frame's start, with `bytes` bytes in bounds, the outer header of the last run cut off; or NULL. */
 static __always_inline void *take_back(struct xdp_md *ctx, __u32 bytes)
 {
 	int grown = (int)(ctx->data_end - ctx->data) - (int)bytes;
 
-	if (bpf_xdp_adjust_head(ctx, grown))
+	if (grown && bpf_xdp_adjust_head(ctx, grown))
 		return NULL;
 
 	void *data = (void *)(long)ctx->data;

@@ -42,15 +42,6 @@ def test_no_flow_breaks_in_any_order_of_events(world: str) -> None:
     assert result.complete
 
 
-@pytest.mark.skipif(not DEEP, reason="LB_DEEP=1 explores these")
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("world", DEEP_WORLDS)
-def test_no_flow_breaks_in_larger_worlds(world: str) -> None:
-    """As far as memory goes; all of them were explored to the end or to ten million states."""
-    result = explore(Model(**DEEP_WORLDS[world]), MOST)
-    assert not result.violation, "\n".join((result.violation, *result.trace))
-
-
 @pytest.mark.parametrize("rule", QUICK)
 def test_taking_out_a_rule_is_noticed(rule: str) -> None:
     """Each rule earns its place: without it there is a way to break a flow or an invariant."""
@@ -58,9 +49,18 @@ def test_taking_out_a_rule_is_noticed(rule: str) -> None:
     assert explore(Model(**parameters), MOST).violation
 
 
-@pytest.mark.skipif(not DEEP, reason="LB_DEEP=1 explores these")
-@pytest.mark.parametrize("rule", SLOW)
-def test_taking_out_a_subtle_rule_is_noticed(rule: str) -> None:
-    """These need a larger world, the same in which nothing breaks with the rule in."""
-    parameters: dict[str, Any] = {**SMALL, **SLOW[rule]}
-    assert explore(Model(**parameters), MOST).violation
+# LB_DEEP=1 explores these as well: minutes to hours.
+if DEEP:
+
+    @pytest.mark.timeout(3600)
+    @pytest.mark.parametrize("world", DEEP_WORLDS)
+    def test_no_flow_breaks_in_larger_worlds(world: str) -> None:
+        """As far as memory goes; all of them were explored to the end or to ten million states."""
+        result = explore(Model(**DEEP_WORLDS[world]), MOST)
+        assert not result.violation, "\n".join((result.violation, *result.trace))
+
+    @pytest.mark.parametrize("rule", SLOW)
+    def test_taking_out_a_subtle_rule_is_noticed(rule: str) -> None:
+        """These need a larger world, the same in which nothing breaks with the rule in."""
+        parameters: dict[str, Any] = {**SMALL, **SLOW[rule]}
+        assert explore(Model(**parameters), MOST).violation

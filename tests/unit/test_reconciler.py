@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from array import array
 from collections.abc import AsyncIterator, Callable
@@ -525,6 +526,25 @@ async def test_budgets_follow_the_free_entries(monkeypatch: pytest.MonkeyPatch) 
         assert made.data_plane.flows.budget == (100, 50)
         made.data_plane.flows.counted = replace(made.data_plane.flows.counted, inserted_syn=70)
         await until(lambda: made.data_plane.flows.budget == (30, 0))
+
+
+@pytest.mark.parametrize("method", ["refill", "scan"])
+async def test_upkeep_that_the_kernel_refuses_is_said_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Timers, budgets and scans must not end in silence while the status says ready."""
+    async with daemon(config(1)) as made:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+        with monkeypatch.context() as refusing:
+            refusing.setattr(made.data_plane.flows, method, refuse)
+            made.data_plane.flows.counted = replace(made.data_plane.flows.counted, inserted_syn=1)
+            await until(lambda: "not kept up" in made.reconciler._failure)
+            assert not (await made.reconciler.state()).ready
+        await until(lambda: not made.reconciler._failure)
+        assert (await made.reconciler.state()).ready
 
 
 async def test_counters_go_by_name() -> None:
