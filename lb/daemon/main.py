@@ -15,8 +15,9 @@ import click
 
 from lb import __version__
 from lb.api.config_file import load, merge
+from lb.api.listen import parse_listen
 from lb.api.server import Server
-from lb.core.errors import LbError
+from lb.core.errors import LbError, UnavailableError
 from lb.core.model import Config
 from lb.daemon.reconciler import Reconciler
 from lb.dataplane.kernel import KernelDataPlane
@@ -120,12 +121,21 @@ def _check_privileges() -> None:
         raise LbError("must run as root: loading XDP programs and mounting a bpffs need its capabilities")
 
 
+def _make_state_dir(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"state dir {path}: {error.strerror}: give a writable one with --state-dir") from error
+
+
 async def _serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
 
+    # What is wrong with the command line is said before anything is touched.
+    parse_listen(options.listen)
     fragment = load(options.config) if options.config is not None else None
 
     def adjust(current: Config) -> Config:
@@ -143,7 +153,7 @@ async def _serve(options: Options) -> None:
     store: SqliteStore | None = None
     try:
         data_plane.open()
-        options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_state_dir(options.state_dir)
         store = SqliteStore(options.state_dir / "lb.db")
         await next_hops.start()
         reconciler = Reconciler(store, data_plane, next_hops, str(options.bpf_dir))

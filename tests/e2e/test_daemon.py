@@ -140,6 +140,28 @@ def test_a_missing_interface_is_named(flat_bed: Testbed, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--state-dir", "/proc/no/such", ["/proc/no/such", "--state-dir"]),
+        ("--bpf-dir", "/proc/no/such", ["/proc/no/such", "--bpf-dir"]),
+        ("--listen", "tcp://0.0.0.0:1", ["tcp://0.0.0.0:1", "unix:///"]),
+    ],
+)
+def test_an_impossible_place_is_named(
+    flat_bed: Testbed, tmp_path: Path, flag: str, value: str, words: list[str]
+) -> None:
+    """One sentence with the remedy, and nothing left attached."""
+    try:
+        done = run_lbd(flat_bed, "--interface", HOST_INTERFACE, *private_dirs(tmp_path), flag, value)
+    finally:
+        subprocess.run(["umount", str(tmp_path / "bpf")], check=False, stderr=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("pools:\n  - name: web\n    backend: []\n", [":3:", "backend", "backends"]),
