@@ -83,7 +83,7 @@ static __always_inline enum verdict follow_fragment(const struct packet *pkt, st
 }
 
 /* A packet that has no ports of its own, other than ICMP and later fragments, which are looked at further. */
-static __always_inline enum verdict judge_special(const struct packet *pkt, __u32 table)
+static __always_inline enum verdict judge_special(const struct packet *pkt, struct vip_table table)
 {
 	struct vip_key key = pkt->vip;
 
@@ -95,7 +95,7 @@ static __always_inline enum verdict judge_special(const struct packet *pkt, __u3
 }
 
 /* A packet that names a flow: its own, or the one that an ICMP error is about. */
-static __always_inline enum verdict steer_flow(struct xdp_md *ctx, struct packet *pkt, __u32 table, struct decision *to)
+static __always_inline enum verdict steer_flow(struct xdp_md *ctx, struct packet *pkt, struct vip_table table, struct decision *to)
 {
 	struct vip *vip = vip_lookup(table, &pkt->vip);
 
@@ -161,7 +161,7 @@ static __always_inline enum verdict balance(struct xdp_md *ctx, struct packet *p
 	if (unlikely(verdict != CONTINUE))
 		return verdict;
 
-	__u32 table = vip_table_now();
+	struct vip_table table = vip_table_now();
 
 	if (unlikely(pkt->kind != KIND_FLOW)) {
 		verdict = judge_special(pkt, table);

@@ -142,8 +142,7 @@ _Static_assert(sizeof(struct vip_counter) == 48, "vip_counter is ABI");
 
 /* Words that lbd flips to switch tables whole. */
 struct control {
-	__u32 vip_table;	/* which of the two VIP tables is in force: 0 or 1 */
-	__u32 pad;
+	__u64 vip_table;	/* of the table in force: first element | 32 - log2 of its size << 32 */
 };
 _Static_assert(sizeof(struct control) == 8, "control is ABI");
 

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from lb.core.limits import VIP_SLOTS_LOG2
 from lb.core.model import RING_SIZE, Address, HashPolicy
 
 MASK64 = (1 << 64) - 1
@@ -84,11 +83,11 @@ def vip_hash(address: Address, port: int, protocol: int) -> int:
     return mix(h & MASK64)
 
 
-def vip_bucket(hash64: int) -> int:
-    """The bucket whose displacement applies to a key."""
-    return (hash64 & 0xFFFFFFFF) >> (32 - VIP_SLOTS_LOG2)
+def vip_bucket(hash64: int, size_log2: int) -> int:
+    """The bucket whose displacement applies to a key, in a table of that size."""
+    return (hash64 & 0xFFFFFFFF) >> (32 - size_log2)
 
 
-def vip_place(hash64: int, displacement: int) -> int:
+def vip_place(hash64: int, displacement: int, size_log2: int) -> int:
     """Where a key's entry stands, given the displacement of its bucket."""
-    return ((hash64 >> 32) * displacement & 0xFFFFFFFF) >> (32 - VIP_SLOTS_LOG2)
+    return ((hash64 >> 32) * displacement & 0xFFFFFFFF) >> (32 - size_log2)

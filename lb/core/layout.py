@@ -44,7 +44,7 @@ COUNTER = struct.Struct("=QQ")
 VIP_COUNTER = struct.Struct("=QQQQQ8x")
 """received packets and bytes, forwarded packets and bytes, too_big."""
 
-CONTROL = struct.Struct("=I4x")
+CONTROL = struct.Struct("=Q")
 """vip_table."""
 
 VIP_ADDRESS = 4

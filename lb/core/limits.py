@@ -2,7 +2,7 @@
 """Fixed capacities. Each is a map's size or an index's width; exceeding one is refused before anything is written."""
 
 VIP_SLOTS_LOG2 = 14
-"""Places of the VIP table, as a power of two."""
+"""Places of the largest VIP table, as a power of two; it is half full with as many VIPs as there may be."""
 
 FLOW_ENTRIES = 1_048_576
 """Flows of moving slots that can be tracked: about 8,000 short connections a second there."""
@@ -11,7 +11,7 @@ FRAGMENT_ENTRIES = 16_384
 """Fragmented datagrams on their way at a time; the least recently used give way."""
 
 MAX_VIPS = 4_096
-"""A quarter of the VIP table, so that a displacement is found quickly."""
+"""Each may have an address of its own, which has an entry as well."""
 
 MAX_POOLS = 512
 MAX_RINGS = 1_024

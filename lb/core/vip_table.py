@@ -9,13 +9,15 @@ Source: Belazzougui, Botelho, Dietzfelbinger, "Hash, displace, and compress", ES
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lb.core.hashing import v4_mapped, vip_bucket, vip_hash, vip_place
 from lb.core.layout import VIP
 from lb.core.limits import VIP_SLOTS_LOG2
 from lb.core.model import Address
+
+MIN_SIZE_LOG2 = 4
 
 _TRIES = 1 << 16
 
@@ -35,12 +37,26 @@ class VipEntry:
     flags: int = 0
 
 
-def build_vip_table(entries: Iterable[VipEntry]) -> bytes:
-    """The whole table, ``1 << VIP_SLOTS_LOG2`` elements of ``struct vip``.
+@dataclass(frozen=True, slots=True)
+class VipTable:
+    """``elements``: ``1 << size_log2`` of ``struct vip``."""
+
+    size_log2: int
+    elements: bytes
+
+    def control(self, first: int) -> int:
+        """The word that puts the table in force, when its first element is number ``first`` of the map."""
+        return first | (32 - self.size_log2) << 32
+
+
+def build_vip_table(entries: Sequence[VipEntry]) -> VipTable:
+    """The smallest table that is at most half full.
 
     Raises:
         ValueError: Two entries have the same key.
     """
+    size_log2 = max(MIN_SIZE_LOG2, (2 * len(entries) - 1).bit_length() if entries else 0)
+    assert size_log2 <= VIP_SLOTS_LOG2, f"{len(entries)} entries are more than the map holds"
     buckets: dict[int, list[tuple[int, VipEntry]]] = defaultdict(list)
     keys = set()
     for entry in entries:
@@ -49,27 +65,27 @@ def build_vip_table(entries: Iterable[VipEntry]) -> bytes:
             raise ValueError(f"two VIPs for {key}")
         keys.add(key)
         hashed = vip_hash(*key)
-        buckets[vip_bucket(hashed)].append((hashed, entry))
+        buckets[vip_bucket(hashed, size_log2)].append((hashed, entry))
 
     displacements: dict[int, int] = {}
     places: dict[int, VipEntry] = {}
     for bucket, members in sorted(buckets.items(), key=lambda item: -len(item[1])):
-        displacement, chosen = _displace([hashed for hashed, _ in members], places)
+        displacement, chosen = _displace([hashed for hashed, _ in members], places, size_log2)
         displacements[bucket] = displacement
         places.update(zip(chosen, (entry for _, entry in members), strict=True))
 
-    table = bytearray(VIP.size << VIP_SLOTS_LOG2)
+    table = bytearray(VIP.size << size_log2)
     for number in displacements.keys() | places.keys():
         VIP.pack_into(table, number * VIP.size, *_fields(places.get(number)), displacements.get(number, 0))
-    return bytes(table)
+    return VipTable(size_log2, bytes(table))
 
 
-def _displace(hashes: list[int], taken: dict[int, VipEntry]) -> tuple[int, list[int]]:
+def _displace(hashes: list[int], taken: dict[int, VipEntry], size_log2: int) -> tuple[int, list[int]]:
     for displacement in range(1, 2 * _TRIES, 2):
-        places = [vip_place(hashed, displacement) for hashed in hashes]
+        places = [vip_place(hashed, displacement, size_log2) for hashed in hashes]
         if len(set(places)) == len(places) and not any(place in taken for place in places):
             return displacement, places
-    # At a quarter full, a bucket of 8 keys fails once in 10^4000 such searches.
+    # At half full, a bucket of 8 keys fails once in 10^100 such searches.
     raise AssertionError(f"no displacement for {len(hashes)} keys")
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lb.core.errors import UnavailableError
-from lb.core.layout import BACKEND, pack_backend
+from lb.core.layout import BACKEND, VIP, pack_backend
+from lb.core.limits import VIP_SLOTS_LOG2
 from lb.core.model import RING_SIZE
 from lb.core.operations import Operation, ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
 from lb.core.verdicts import Verdict
@@ -169,11 +170,13 @@ class KernelDataPlane:
 
     def _swap_vips(self, operation: SwapVips) -> None:
         table = build_vip_table(operation.entries)
-        with self._maps["control"].view as raw, raw.cast("I") as control:
-            idle = 1 - control[0]
+        with self._maps["control"].view as raw, raw.cast("Q") as control:
+            first = 0 if control[0] & 0xFFFFFFFF else 1 << VIP_SLOTS_LOG2
+            offset = first * VIP.size
             with self._maps["vips"].view as both:
-                both[idle * len(table) : (idle + 1) * len(table)] = table
-            control[0] = idle
+                both[offset : offset + len(table.elements)] = table.elements
+            # One aligned store: place and size change together.
+            control[0] = table.control(first)
 
     def _reset(self, spec: MapSpec, indices: Iterable[int]) -> None:
         zero = bytes(_percpu_size(spec))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lb.core.hashing import expand_hash_key
-from lb.core.limits import VIP_SLOTS_LOG2
 from lb.core.model import RING_SIZE
 
 _INCLUDE = re.compile(r'^#include "([^"]+)"$')
@@ -68,7 +67,6 @@ def balancer_source(hash_key: bytes, *, multi_buffer: bool = False) -> Source:
     defines = {
         **({"MULTI_BUFFER": "1"} if multi_buffer else {}),
         "RING_SIZE": f"{RING_SIZE}U",
-        "VIP_SLOTS_LOG2": str(VIP_SLOTS_LOG2),
         **{f"HASH_KEY_{i}": f"{word:#x}ULL" for i, word in enumerate(expand_hash_key(hash_key))},
     }
     return Source(join_includes(source_dir() / "balancer.c"), defines)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from lb.core.hashing import from_v4_mapped, v4_mapped, vip_bucket, vip_hash, vip_place
 from lb.core.layout import VIP
-from lb.core.limits import MAX_VIPS
+from lb.core.limits import MAX_VIPS, VIP_SLOTS_LOG2
 from lb.core.model import Address
-from lb.core.vip_table import VipEntry, build_vip_table
+from lb.core.vip_table import VipEntry, VipTable, build_vip_table
 
 addresses = st.one_of(st.integers(1, 2**32 - 1).map(IPv4Address), st.integers(1 << 64, 2**128 - 1).map(IPv6Address))
 entries = st.lists(
@@ -25,11 +25,11 @@ entries = st.lists(
 )
 
 
-def find(table: bytes, address: Address, port: int, protocol: int) -> tuple[int, int] | None:
+def find(table: VipTable, address: Address, port: int, protocol: int) -> tuple[int, int] | None:
     """What xdp/vip.h does: (ring, index) or None."""
     hashed = vip_hash(address, port, protocol)
-    displacement = VIP.unpack_from(table, VIP.size * vip_bucket(hashed))[6]
-    found = VIP.unpack_from(table, VIP.size * vip_place(hashed, displacement))
+    displacement = VIP.unpack_from(table.elements, VIP.size * vip_bucket(hashed, table.size_log2))[6]
+    found = VIP.unpack_from(table.elements, VIP.size * vip_place(hashed, displacement, table.size_log2))
     if found[:3] != (v4_mapped(address), port.to_bytes(2, "big"), protocol):
         return None
     return found[3], found[4]
@@ -50,6 +50,7 @@ def test_a_full_table_is_built() -> None:
     entries = [VipEntry(IPv4Address(0xC0000200 + i), 443, 6, i % 1000, i + 1) for i in range(MAX_VIPS)]
     marks = [VipEntry(entry.address, 0, 0, 0, 0, 4) for entry in entries]
     table = build_vip_table([*entries, *marks])
+    assert table.size_log2 == VIP_SLOTS_LOG2
     assert all(find(table, entry.address, 443, 6) == (entry.ring, entry.index) for entry in entries)
 
 
