@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lb.core.slots import NONE, TRACKED, Facts, Kind, held_back, kind, transition
+from lb.core.slots import NONE, TRACKED, Facts, Kind, kind, transition
 
 Words: TypeAlias = "array[int] | memoryview"
 """Slot words of a ring: native 32-bit unsigned integers, contiguous."""
@@ -23,12 +22,11 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """``slots[i]`` gets ``words[i]``; ``moves`` holds from then on. ``held_back``: see ``slots.held_back``."""
+    """``slots[i]`` gets ``words[i]``; ``moves`` holds from then on."""
 
     slots: Sequence[int]
     words: Sequence[int]
     moves: Moves
-    held_back: int
 
 
 def evaluate(
@@ -44,27 +42,24 @@ def evaluate(
         clear: Slots whose present words a scan found clear.
     """
     # Equal questions have equal answers, and a ring asks few different ones.
-    answers: dict[tuple[int, int, int | None], tuple[int, int | None, bool]] = {}
+    answers: dict[tuple[int, int, int | None], tuple[int, int | None]] = {}
     changed: dict[int, int] = {}
     after = dict(moves)
-    late = 0
     for slot in [*moves, *_astray(words, target, moves)]:
         question = word, n, moved = words[slot], target[slot], moves.get(slot)
         answer = answers.get(question) if slot not in clear else None
         if answer is None:
-            following, began = transition(word, n, moved, slot in clear, facts)
-            answer = following, began, held_back(following, began, facts)
+            answer = transition(word, n, moved, slot in clear, facts)
             if slot not in clear:
                 answers[question] = answer
-        following, began, is_late = answer
-        late += is_late
+        following, began = answer
         if following != word:
             changed[slot] = following
         if following >> 16 == following & 0xFFFF:
             after.pop(slot, None)
         else:
             after[slot] = began
-    return Evaluation(list(changed), list(changed.values()), after, late)
+    return Evaluation(list(changed), list(changed.values()), after)
 
 
 def restore(words: Words, now: int) -> dict[int, int | None]:
@@ -93,11 +88,6 @@ def count(size: int, moves: Moves) -> Mapping[Kind, int]:
 def named(words: Words) -> AbstractSet[int]:
     """Backend indices that a ring's slots name, as ``cur`` or as ``base``: not to be freed, not drained."""
     return set(memoryview(words).cast("B").cast("H")) - {NONE, TRACKED}
-
-
-def shares(words: Words) -> Mapping[int, int]:
-    """How many slots send new flows to each backend index; ``NONE`` among them."""
-    return Counter(memoryview(words).cast("B").cast("H")[0::2])
 
 
 def _astray(words: Words, target: array[int], moves: Moves) -> list[int]:

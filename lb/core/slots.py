@@ -28,9 +28,6 @@ COLLECT_SLACK_SECONDS = SLACK_SECONDS + 2
 UDP_EXTENSION = 10
 """Refusals hold a UDP ring's move back for at most this many times its limit."""
 
-HELD_BACK = 2
-"""A move that lasts this many times its limit is worth an event: refusals hold it back."""
-
 
 class Kind(enum.Enum):
     """State of a slot."""
@@ -173,11 +170,6 @@ def transition(word: int, target: int, moved: int | None, clear: bool, facts: Fa
     if clear and word == before and old == TRACKED:  # row 5
         return stable(cur), None
     return word, None
-
-
-def held_back(word: int, moved: int | None, facts: Facts) -> bool:
-    """Whether a MOVING slot has waited so long that refusals must be the reason, and the operator should know."""
-    return moved is not None and facts.now - moved >= HELD_BACK * max(1, _limit(base(word), facts))
 
 
 def _limit(old: int, facts: Facts) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from lb.core.moves import count, evaluate, named, restore, shares, stable_words
+from lb.core.moves import count, evaluate, named, restore, stable_words
 from lb.core.slots import (
     COLLECT_SLACK_SECONDS,
     NONE,
@@ -20,7 +20,6 @@ from lb.core.slots import (
     base,
     blocks,
     current,
-    held_back,
     kind,
     life_limit,
     live,
@@ -161,16 +160,6 @@ def test_live() -> None:
     assert not live(5, 6, seen=100, now=100, limit=75)
 
 
-def test_a_move_held_back_by_refusals_is_told() -> None:
-    assert not held_back(moving(1, 2), FACTS.now - 203, FACTS)
-    assert held_back(moving(1, 2), FACTS.now - 204, FACTS)
-    assert not held_back(tracked(1), None, FACTS)
-    draining = replace(FACTS, refused_at=FACTS.now, draining={2}, drain_limit=10)
-    words = array("I", [moving(1, 2), stable(1), moving(1, 3)])
-    evaluation = evaluate(words, array("H", [1, 1, 1]), {0: FACTS.now - 20, 2: FACTS.now - 20}, draining)
-    assert evaluation.held_back == 1
-
-
 def test_a_ring_after_a_restart() -> None:
     """Moves begin again; what is read back is what is there."""
     words = array("I", [stable(1), moving(1, 2), tracked(3), stable(NONE), moving(NONE, 2)])
@@ -178,7 +167,6 @@ def test_a_ring_after_a_restart() -> None:
     assert moves == {1: 77, 2: None, 4: 77}
     assert count(len(words), moves) == {Kind.STABLE: 2, Kind.MOVING: 2, Kind.TRACKED: 1}
     assert named(words) == {1, 2, 3}
-    assert shares(words) == {1: 2, 3: 1, NONE: 2}
 
 
 def test_a_ring_in_the_map_is_evaluated_in_place() -> None:
