@@ -72,7 +72,7 @@ class Wire:
             tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _SNIFF_BUFFER_BYTES)
             tap.bind((TAP, _ETH_P_ALL))
             tap.setblocking(False)
-            yield Witness(tap)
+            yield Witness(tap, GUEST_MAC)
 
 
 @contextmanager

@@ -60,10 +60,11 @@ def _ethertype(frame: bytes) -> int:
 
 
 class Witness:
-    """Sees every frame at the tap device, through a non-blocking packet socket."""
+    """Sees every frame at the tap device, through a non-blocking packet socket; ``mac``: the guest's."""
 
-    def __init__(self, tap: socket.socket) -> None:
+    def __init__(self, tap: socket.socket, mac: str) -> None:
         self._tap = tap
+        self._mac = bytes.fromhex(mac.replace(":", ""))
         self._claimed: set[Address] = set()
 
     def to_guest(self) -> list[Header]:
@@ -73,7 +74,8 @@ class Witness:
             while True:
                 frame, address = self._tap.recvfrom(_FRAME_BYTES)
                 if address[2] == _PACKET_OUTGOING:
-                    header = parse_header(frame)
+                    # A bridge floods what is for a MAC that it has not heard of yet, such as the balancer's.
+                    header = parse_header(frame) if frame[:6] == self._mac else None
                     headers += [header] if header else []
                 elif claim := parse_claim(frame):
                     self._claimed.add(claim)
