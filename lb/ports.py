@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lb.core.allocation import Allocation
+from lb.core.audit import Caller, Difference, Record
+from lb.core.checks import Outcome, Target
+from lb.core.events import Event
 from lb.core.flows import Entry, FlowCounts
+from lb.core.impact import Impact
 from lb.core.model import Address, Config, Hop, View
 from lb.core.operations import Operation
 
@@ -36,11 +40,26 @@ class Store(Protocol):
     def load(self) -> Stored:
         """Read everything. Raises ``UnavailableError`` when the file is unreadable or of a newer version."""
 
-    def commit(self, config: Config, allocation: Allocation) -> int:
-        """Replace the configuration in one transaction; returns the new revision (old + 1).
+    def commit(self, config: Config, allocation: Allocation, caller: Caller, note: str = "") -> int:
+        """Replace the configuration in one transaction, with its record; returns the new revision (old + 1).
 
         Writes only the objects that differ from the last load or commit. When it raises ``UnavailableError`` (disk
         full, read-only), nothing has changed.
+        """
+
+    def deny(self, caller: Caller, note: str) -> None:
+        """Record a call that was denied; raises ``UnavailableError``."""
+
+    def history(self, before: int, limit: int) -> Sequence[Record]:
+        """The newest records first: at most ``limit``, of revisions below ``before`` (0 = from the newest).
+
+        Denied calls stand between the revisions that they came between. Raises ``UnavailableError``.
+        """
+
+    def at(self, revision: int) -> Config:
+        """The configuration as it was at a revision.
+
+        Raises ``NotFoundError`` for one that never was or is no longer kept, ``UnavailableError``.
         """
 
     def close(self) -> None:
@@ -205,6 +224,80 @@ class DataPlane(Protocol):
         """What is attached now."""
 
 
+class Prober(Protocol):
+    """Sends the probes of health checks."""
+
+    async def start(self) -> None:
+        """Make ready. Raises ``UnavailableError``."""
+
+    async def stop(self) -> None:
+        """Stop probing; idempotent."""
+
+    def watch(self, targets: Collection[Target]) -> None:
+        """Probe exactly these targets from now on, each at its own interval; those that stay keep their schedule."""
+
+    def on_outcome(self, callback: Callable[[Target, Outcome], None]) -> None:
+        """Call ``callback`` in the event loop for each probe that ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a change did, or would do.
+
+    ``differences``: the objects that changed. ``predicted``: impact on each ring that the plan touches. ``measured``:
+    the same, counted in the maps after they were written; empty when nothing was.
+    """
+
+    view: View
+    differences: tuple[Difference, ...]
+    predicted: tuple[Impact, ...]
+    measured: tuple[Impact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A full read-back of the maps against what the planner derives: ``compared`` words and entries.
+
+    ``problems``: what differs, in words.
+    """
+
+    revision: int
+    compared: int
+    problems: tuple[str, ...]
+
+
+class Subscription(Protocol):
+    """A bounded stream of events."""
+
+    snapshot: View | None
+    """What was so before the first event; None for one that goes on from a revision."""
+
+    async def next(self) -> Event:
+        """The next event. Raises ``LimitError`` when the reader was too slow and has to list again."""
+
+    def close(self) -> None:
+        """No more events are kept for it."""
+
+
+class Severity(enum.Enum):
+    """Of a finding. WARNING: works, but not as well as it could."""
+
+    OK = "OK"
+    WARNING = "WARNING"
+    PROBLEM = "PROBLEM"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look at the machine found: ``subject`` "interface eth0", ``check`` "XDP mode", what was seen, what to do."""
+
+    severity: Severity
+    subject: str
+    check: str
+    observation: str
+    remedy: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonState:
     """What ``lbctl status`` shows; ``started_at``: seconds since the epoch (UTC)."""
@@ -222,12 +315,54 @@ class Controller(Protocol):
     def view(self) -> View:
         """Latest consistent snapshot."""
 
-    async def mutate(self, change: Change, *, validate_only: bool = False) -> View:
+    async def mutate(self, change: Change, by: Caller, *, validate_only: bool = False) -> View:
         """Apply one edit: validate, store, write the maps; returns the snapshot after it.
 
         Waits up to a second for the next hops of backends that the edit added or changed. Raises an ``LbError`` and
         changes nothing when the edit is refused. With ``validate_only`` returns the snapshot that would come of it.
         """
+
+    async def apply(
+        self,
+        change: Change,
+        by: Caller,
+        *,
+        base_revision: int = 0,
+        max_move_percent: float = 100.0,
+        validate_only: bool = False,
+        note: str = "",
+    ) -> Applied:
+        """Like ``mutate``, and says what the change does to flows.
+
+        Args:
+            change: The edit.
+            by: Whose it is.
+            base_revision: Raise ``StaleError`` when another one is in force by now; 0 = whatever is in force.
+            max_move_percent: Raise ``RefusedError`` when more of a ring's slots would get another backend, or lose theirs.
+            validate_only: Predict, change nothing.
+            note: For the history.
+        """
+
+    async def history(self, before: int, limit: int) -> Sequence[Record]:
+        """See ``Store.history``."""
+
+    async def at(self, revision: int) -> Config:
+        """See ``Store.at``."""
+
+    async def denied(self, by: Caller, note: str) -> None:
+        """Record a call that was denied; what goes wrong with that is logged."""
+
+    def subscribe(self, start_revision: int = 0) -> Subscription:
+        """Events from now on, or (not 0) all that came since ``start_revision`` was in force.
+
+        Raises ``LimitError`` when those are no longer kept, or when there are too many subscriptions.
+        """
+
+    async def verify(self) -> Verification:
+        """Read all maps back and compare them with what the planner derives from the configuration."""
+
+    async def diagnose(self) -> Sequence[Finding]:
+        """Look at the machine and at each backend for what is known to go wrong."""
 
     async def counters(self) -> Counters:
         """Read the data plane's counters."""

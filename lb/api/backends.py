@@ -7,6 +7,7 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from lb.api import convert, etags, masks, names, present
+from lb.api.callers import caller
 from lb.api.paging import paginate
 from lb.core import edit
 from lb.core.model import Backend, Config
@@ -55,7 +56,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
         backend = convert.backend_from_proto(found, "backend", request.backend, name)
         raise_if_any(found)
         view = await self._controller.mutate(
-            lambda config: edit.create_backend(config, pool, backend), validate_only=request.validate_only
+            lambda config: edit.create_backend(config, pool, backend), caller(), validate_only=request.validate_only
         )
         return present.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
 
@@ -73,7 +74,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
             raise_if_any(found)
             return edit.put_backend(config, pool, new)
 
-        view = await self._controller.mutate(change, validate_only=request.validate_only)
+        view = await self._controller.mutate(change, caller(), validate_only=request.validate_only)
         return present.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
 
     async def DeleteBackend(self, request: backend_pb2.DeleteBackendRequest, _context: object) -> Empty:
@@ -84,7 +85,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
             etags.check_etag(request.name, request.etag, current)
             return edit.delete_backend(config, pool, name)
 
-        await self._controller.mutate(change, validate_only=request.validate_only)
+        await self._controller.mutate(change, caller(), validate_only=request.validate_only)
         return Empty()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from lb.api import convert, etags, masks, names, present
+from lb.api.callers import caller
 from lb.api.paging import paginate
 from lb.core import edit
 from lb.core.model import Config, Pool
@@ -43,7 +44,7 @@ class PoolService(pool_pb2_grpc.PoolServiceServicer):
         pool = convert.pool_from_proto(found, "pool", request.pool, name)
         raise_if_any(found)
         view = await self._controller.mutate(
-            lambda config: edit.create_pool(config, pool), validate_only=request.validate_only
+            lambda config: edit.create_pool(config, pool), caller(), validate_only=request.validate_only
         )
         return present.pool_to_proto(view.config.pools[name], view)
 
@@ -62,7 +63,7 @@ class PoolService(pool_pb2_grpc.PoolServiceServicer):
             raise_if_any(found)
             return edit.put_pool(config, new)
 
-        view = await self._controller.mutate(change, validate_only=request.validate_only)
+        view = await self._controller.mutate(change, caller(), validate_only=request.validate_only)
         return present.pool_to_proto(view.config.pools[name], view)
 
     async def DeletePool(self, request: pool_pb2.DeletePoolRequest, _context: object) -> Empty:
@@ -72,7 +73,7 @@ class PoolService(pool_pb2_grpc.PoolServiceServicer):
             etags.check_etag(request.name, request.etag, etags.pool_etag(edit.find_pool(config, name)))
             return edit.delete_pool(config, name)
 
-        await self._controller.mutate(change, validate_only=request.validate_only)
+        await self._controller.mutate(change, caller(), validate_only=request.validate_only)
         return Empty()
 
 

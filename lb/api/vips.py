@@ -7,6 +7,7 @@ from __future__ import annotations
 from google.protobuf.empty_pb2 import Empty
 
 from lb.api import convert, etags, masks, names, present
+from lb.api.callers import caller
 from lb.api.paging import paginate
 from lb.core import edit
 from lb.core.model import Config
@@ -42,7 +43,7 @@ class VipService(vip_pb2_grpc.VipServiceServicer):
         vip = convert.vip_from_proto(found, "vip", request.vip, name)
         raise_if_any(found)
         view = await self._controller.mutate(
-            lambda config: edit.create_vip(config, vip), validate_only=request.validate_only
+            lambda config: edit.create_vip(config, vip), caller(), validate_only=request.validate_only
         )
         return present.vip_to_proto(view.config.vips[name])
 
@@ -59,7 +60,7 @@ class VipService(vip_pb2_grpc.VipServiceServicer):
             raise_if_any(found)
             return edit.put_vip(config, new)
 
-        view = await self._controller.mutate(change, validate_only=request.validate_only)
+        view = await self._controller.mutate(change, caller(), validate_only=request.validate_only)
         return present.vip_to_proto(view.config.vips[name])
 
     async def DeleteVip(self, request: vip_pb2.DeleteVipRequest, _context: object) -> Empty:
@@ -69,7 +70,7 @@ class VipService(vip_pb2_grpc.VipServiceServicer):
             etags.check_etag(request.name, request.etag, etags.vip_etag(edit.find_vip(config, name)))
             return edit.delete_vip(config, name)
 
-        await self._controller.mutate(change, validate_only=request.validate_only)
+        await self._controller.mutate(change, caller(), validate_only=request.validate_only)
         return Empty()
 
 

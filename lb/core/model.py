@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from lb.core.checks import HealthCheck
+from lb.core.health import UNCHECKED, Health
+
 Address = IPv4Address | IPv6Address
 
 RING_SIZE = 65_537
@@ -50,14 +53,25 @@ class AdminState(enum.Enum):
     DISABLED = "DISABLED"
 
 
+class OnDown(enum.Enum):
+    """What becomes of the flows of a backend whose checks fail: they go elsewhere (and break), or wait for it."""
+
+    REASSIGN = "REASSIGN"
+    KEEP = "KEEP"
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A member of a pool. ``name`` is unique within the pool; ``address`` never changes."""
+    """A member of a pool. ``name`` is unique within the pool; ``address`` never changes.
+
+    ``drain_deadline``: seconds since the epoch (UTC) at which a DRAINING backend becomes DISABLED; 0 = never.
+    """
 
     name: str
     address: Address
     weight: int = 1
     admin_state: AdminState = AdminState.ENABLED
+    drain_deadline: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,8 @@ class Pool:
 
     ``settle_seconds``: a TCP client that is silent for longer may lose its backend when the ring has changed; 0 = flows
     are not protected. ``udp_settle_seconds``: the same for UDP. ``drain_idle_seconds``: for clients of a backend that
-    drains.
+    drains. ``health_check``: None = members count as UP. ``slow_start_seconds``: over which the weight of a backend
+    that came UP grows. ``fail_open``: use all members when none, or less than ``min_healthy_percent``, is UP.
     """
 
     name: str
@@ -75,6 +90,11 @@ class Pool:
     settle_seconds: int = DEFAULT_SETTLE_SECONDS
     udp_settle_seconds: int = DEFAULT_UDP_SETTLE_SECONDS
     drain_idle_seconds: int = DEFAULT_DRAIN_IDLE_SECONDS
+    health_check: HealthCheck | None = None
+    slow_start_seconds: int = 0
+    fail_open: bool = True
+    min_healthy_percent: int = 0
+    on_down: OnDown = OnDown.REASSIGN
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +160,33 @@ Hop = NextHop | Unresolved
 
 
 @dataclass(frozen=True, slots=True)
+class DrainState:
+    """How far a backend that takes no new flows is.
+
+    ``flows``: live entries of the flow table that name it, as of the last scan. ``packets_per_second``: to it.
+    ``untracked_until``: seconds since the epoch (UTC) until which it may have flows that are not in the table; 0 = it has
+    none. ``drained``: no slot and no live flow names it. ``cut``: flows that it had at its deadline.
+    """
+
+    flows: int
+    packets_per_second: float
+    untracked_until: float
+    drained: bool
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class BackendState:
-    """What became of a backend: ``slots`` of the ring name it; ``reason`` says why it is outside ("" if it is not)."""
+    """What became of a backend: ``slots`` of the ring name it; ``reason`` says why it is outside ("" if it is not).
+
+    ``drain``: None while it takes new flows.
+    """
 
     slots: int
     reason: str
     hop: Hop
+    health: Health = UNCHECKED
+    drain: DrainState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +209,12 @@ class RingState:
 class View:
     """One consistent snapshot of configuration and observation.
 
-    ``backends`` by (pool name, backend name). ``rings`` by pool name; none for a pool without VIPs.
+    ``backends`` by (pool name, backend name). ``rings`` by pool name; none for a pool without VIPs. ``failing_open``:
+    pools that use members whose checks fail, because too few are UP.
     """
 
     revision: int
     config: Config
     backends: Mapping[tuple[str, str], BackendState]
     rings: Mapping[str, tuple[RingState, ...]] = field(default_factory=dict)
+    failing_open: frozenset[str] = frozenset()

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 
 from lb.core.allocation import Allocation
+from lb.core.audit import DAEMON, Caller
 from lb.core.errors import UnavailableError
 from lb.core.model import Address, BackendState, Config, NextHop, Protocol, RingState, Unresolved, View
 from lb.core.planner import Observed, Plan, RingWork, Written, plan
@@ -64,7 +65,7 @@ class Reconciler:
         first = await asyncio.to_thread(self._first_plan, config, stored.allocation)
         self._revision = stored.revision
         if config != stored.config or first.allocation != stored.allocation:
-            self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation)
+            self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation, DAEMON)
         await asyncio.to_thread(self._data_plane.load, config.settings.hash_key)
         await self._write(config, first)
         # The first plan let nobody begin to accept; this one does.
@@ -106,12 +107,12 @@ class Reconciler:
             states[pool] = (*states.get(pool, ()), state)
         return states
 
-    async def mutate(self, change: Change, *, validate_only: bool = False) -> View:
+    async def mutate(self, change: Change, by: Caller, *, validate_only: bool = False) -> View:
         """Apply one edit; see ``ports.Controller``."""
         # A caller that hangs up must not leave an edit half applied: it is carried through behind its back.
-        return await asyncio.shield(asyncio.ensure_future(self._mutate(change, validate_only)))
+        return await asyncio.shield(asyncio.ensure_future(self._mutate(change, by, validate_only)))
 
-    async def _mutate(self, change: Change, validate_only: bool) -> View:
+    async def _mutate(self, change: Change, by: Caller, validate_only: bool) -> View:
         async with self._lock:
             before = self._config
             after = change(before)
@@ -126,7 +127,7 @@ class Reconciler:
                 planned = await self._replan(after)
                 if validate_only:
                     return View(self._revision, after, planned.backends, self._ring_states(planned))
-                self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation)
+                self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation, by)
                 self._config = after
             finally:
                 self._track(self._config)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lb.core import codec
 from lb.core.allocation import Allocation
+from lb.core.audit import Caller
 from lb.core.errors import UnavailableError
 from lb.core.model import Backend, Config
 from lb.ports import Stored
@@ -83,7 +84,7 @@ class SqliteStore:
             allocation=rows.allocation(db.execute("SELECT kind, key, number FROM allocations")),
         )
 
-    def commit(self, config: Config, allocation: Allocation) -> int:
+    def commit(self, config: Config, allocation: Allocation, caller: Caller, note: str = "") -> int:
         """Write what differs, in one transaction; returns the new revision. Raises ``UnavailableError``."""
         old = self._stored or self.load()
         with self._explained(), self._transaction("IMMEDIATE"):

@@ -60,6 +60,11 @@ class BackendServiceStub:
                 request_serializer=lb_dot_v1_dot_backend__pb2.DeleteBackendRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.DrainBackend = channel.unary_unary(
+                '/lb.v1.BackendService/DrainBackend',
+                request_serializer=lb_dot_v1_dot_backend__pb2.DrainBackendRequest.SerializeToString,
+                response_deserializer=lb_dot_v1_dot_backend__pb2.Backend.FromString,
+                _registered_method=True)
 
 
 class BackendServiceServicer:
@@ -96,6 +101,13 @@ class BackendServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DrainBackend(self, request, context):
+        """Sets admin_state DRAINING, and the deadline or none. status.drain tells the progress, Watch too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BackendServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +135,11 @@ def add_BackendServiceServicer_to_server(servicer, server):
                     servicer.DeleteBackend,
                     request_deserializer=lb_dot_v1_dot_backend__pb2.DeleteBackendRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'DrainBackend': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainBackend,
+                    request_deserializer=lb_dot_v1_dot_backend__pb2.DrainBackendRequest.FromString,
+                    response_serializer=lb_dot_v1_dot_backend__pb2.Backend.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -260,6 +277,33 @@ class BackendService:
             '/lb.v1.BackendService/DeleteBackend',
             lb_dot_v1_dot_backend__pb2.DeleteBackendRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainBackend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lb.v1.BackendService/DrainBackend',
+            lb_dot_v1_dot_backend__pb2.DrainBackendRequest.SerializeToString,
+            lb_dot_v1_dot_backend__pb2.Backend.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,23 +22,48 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from lb.v1 import pool_pb2 as lb_dot_v1_dot_pool__pb2
 from lb.v1 import vip_pb2 as lb_dot_v1_dot_vip__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12lb/v1/config.proto\x12\x05lb.v1\x1a\x10lb/v1/pool.proto\x1a\x0flb/v1/vip.proto\"\x12\n\x10GetConfigRequest\"a\n\x06\x43onfig\x12!\n\x08settings\x18\x01 \x01(\x0b\x32\x0f.lb.v1.Settings\x12\x1a\n\x05pools\x18\x02 \x03(\x0b\x32\x0b.lb.v1.Pool\x12\x18\n\x04vips\x18\x03 \x03(\x0b\x32\n.lb.v1.Vip\"R\n\x08Settings\x12\x10\n\x08hash_key\x18\x01 \x01(\t\x12\x19\n\x11outer_source_ipv4\x18\x02 \x01(\t\x12\x19\n\x11outer_source_ipv6\x18\x03 \x01(\t2D\n\rConfigService\x12\x33\n\tGetConfig\x12\x17.lb.v1.GetConfigRequest\x1a\r.lb.v1.Configb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12lb/v1/config.proto\x12\x05lb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x10lb/v1/pool.proto\x1a\x0flb/v1/vip.proto\"$\n\x10GetConfigRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xa4\x01\n\x12\x41pplyConfigRequest\x12\x1d\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\r.lb.v1.Config\x12\x15\n\rbase_revision\x18\x02 \x01(\x04\x12\r\n\x05prune\x18\x03 \x01(\x08\x12\x1d\n\x10max_move_percent\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x42\x13\n\x11_max_move_percent\"o\n\x13\x41pplyConfigResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12&\n\x0b\x64ifferences\x18\x02 \x03(\x0b\x32\x11.lb.v1.Difference\x12\x1e\n\x07impacts\x18\x03 \x03(\x0b\x32\r.lb.v1.Impact\"\xe5\x01\n\nDifference\x12(\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x18.lb.v1.Difference.Action\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\'\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x17.lb.v1.Difference.Field\x1a/\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03old\x18\x02 \x01(\t\x12\x0b\n\x03new\x18\x03 \x01(\t\"E\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\t\n\x05\x41\x44\x44\x45\x44\x10\x01\x12\x0b\n\x07\x43HANGED\x10\x02\x12\x0b\n\x07REMOVED\x10\x03\"\xc7\x01\n\x06Impact\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x13\n\x0bmoved_slots\x18\x03 \x01(\r\x12\x11\n\tcut_slots\x18\x04 \x01(\r\x12\x19\n\x11new_flows_percent\x18\x05 \x01(\x01\x12\x1e\n\x16\x65xisting_flows_percent\x18\x06 \x01(\x01\x12!\n\x14measured_moved_slots\x18\x07 \x01(\rH\x00\x88\x01\x01\x42\x17\n\x15_measured_moved_slots\"=\n\x14ListRevisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x15ListRevisionsResponse\x12\"\n\trevisions\x18\x01 \x03(\x0b\x32\x0f.lb.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x08Revision\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03who\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12&\n\x0b\x64ifferences\x18\x06 \x03(\x0b\x32\x11.lb.v1.Difference\x12\x0c\n\x04note\x18\x07 \x01(\t\"\x8b\x01\n\x15RollbackConfigRequest\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x15\n\rbase_revision\x18\x02 \x01(\x04\x12\x1d\n\x10max_move_percent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x42\x13\n\x11_max_move_percent\"\x18\n\x16VerifyDataPlaneRequest\"O\n\x17VerifyDataPlaneResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\x12\x10\n\x08problems\x18\x03 \x03(\t\"a\n\x06\x43onfig\x12!\n\x08settings\x18\x01 \x01(\x0b\x32\x0f.lb.v1.Settings\x12\x1a\n\x05pools\x18\x02 \x03(\x0b\x32\x0b.lb.v1.Pool\x12\x18\n\x04vips\x18\x03 \x03(\x0b\x32\n.lb.v1.Vip\"R\n\x08Settings\x12\x10\n\x08hash_key\x18\x01 \x01(\t\x12\x19\n\x11outer_source_ipv4\x18\x02 \x01(\t\x12\x19\n\x11outer_source_ipv6\x18\x03 \x01(\t2\xf4\x02\n\rConfigService\x12\x33\n\tGetConfig\x12\x17.lb.v1.GetConfigRequest\x1a\r.lb.v1.Config\x12\x44\n\x0b\x41pplyConfig\x12\x19.lb.v1.ApplyConfigRequest\x1a\x1a.lb.v1.ApplyConfigResponse\x12J\n\rListRevisions\x12\x1b.lb.v1.ListRevisionsRequest\x1a\x1c.lb.v1.ListRevisionsResponse\x12J\n\x0eRollbackConfig\x12\x1c.lb.v1.RollbackConfigRequest\x1a\x1a.lb.v1.ApplyConfigResponse\x12P\n\x0fVerifyDataPlane\x12\x1d.lb.v1.VerifyDataPlaneRequest\x1a\x1e.lb.v1.VerifyDataPlaneResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lb.v1.config_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCONFIGREQUEST']._serialized_start=64
-  _globals['_GETCONFIGREQUEST']._serialized_end=82
-  _globals['_CONFIG']._serialized_start=84
-  _globals['_CONFIG']._serialized_end=181
-  _globals['_SETTINGS']._serialized_start=183
-  _globals['_SETTINGS']._serialized_end=265
-  _globals['_CONFIGSERVICE']._serialized_start=267
-  _globals['_CONFIGSERVICE']._serialized_end=335
+  _globals['_GETCONFIGREQUEST']._serialized_start=97
+  _globals['_GETCONFIGREQUEST']._serialized_end=133
+  _globals['_APPLYCONFIGREQUEST']._serialized_start=136
+  _globals['_APPLYCONFIGREQUEST']._serialized_end=300
+  _globals['_APPLYCONFIGRESPONSE']._serialized_start=302
+  _globals['_APPLYCONFIGRESPONSE']._serialized_end=413
+  _globals['_DIFFERENCE']._serialized_start=416
+  _globals['_DIFFERENCE']._serialized_end=645
+  _globals['_DIFFERENCE_FIELD']._serialized_start=527
+  _globals['_DIFFERENCE_FIELD']._serialized_end=574
+  _globals['_DIFFERENCE_ACTION']._serialized_start=576
+  _globals['_DIFFERENCE_ACTION']._serialized_end=645
+  _globals['_IMPACT']._serialized_start=648
+  _globals['_IMPACT']._serialized_end=847
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=849
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=910
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=912
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=996
+  _globals['_REVISION']._serialized_start=999
+  _globals['_REVISION']._serialized_end=1168
+  _globals['_ROLLBACKCONFIGREQUEST']._serialized_start=1171
+  _globals['_ROLLBACKCONFIGREQUEST']._serialized_end=1310
+  _globals['_VERIFYDATAPLANEREQUEST']._serialized_start=1312
+  _globals['_VERIFYDATAPLANEREQUEST']._serialized_end=1336
+  _globals['_VERIFYDATAPLANERESPONSE']._serialized_start=1338
+  _globals['_VERIFYDATAPLANERESPONSE']._serialized_end=1417
+  _globals['_CONFIG']._serialized_start=1419
+  _globals['_CONFIG']._serialized_end=1516
+  _globals['_SETTINGS']._serialized_start=1518
+  _globals['_SETTINGS']._serialized_end=1600
+  _globals['_CONFIGSERVICE']._serialized_start=1603
+  _globals['_CONFIGSERVICE']._serialized_end=1975
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,26 @@ class ConfigServiceStub:
                 request_serializer=lb_dot_v1_dot_config__pb2.GetConfigRequest.SerializeToString,
                 response_deserializer=lb_dot_v1_dot_config__pb2.Config.FromString,
                 _registered_method=True)
+        self.ApplyConfig = channel.unary_unary(
+                '/lb.v1.ConfigService/ApplyConfig',
+                request_serializer=lb_dot_v1_dot_config__pb2.ApplyConfigRequest.SerializeToString,
+                response_deserializer=lb_dot_v1_dot_config__pb2.ApplyConfigResponse.FromString,
+                _registered_method=True)
+        self.ListRevisions = channel.unary_unary(
+                '/lb.v1.ConfigService/ListRevisions',
+                request_serializer=lb_dot_v1_dot_config__pb2.ListRevisionsRequest.SerializeToString,
+                response_deserializer=lb_dot_v1_dot_config__pb2.ListRevisionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackConfig = channel.unary_unary(
+                '/lb.v1.ConfigService/RollbackConfig',
+                request_serializer=lb_dot_v1_dot_config__pb2.RollbackConfigRequest.SerializeToString,
+                response_deserializer=lb_dot_v1_dot_config__pb2.ApplyConfigResponse.FromString,
+                _registered_method=True)
+        self.VerifyDataPlane = channel.unary_unary(
+                '/lb.v1.ConfigService/VerifyDataPlane',
+                request_serializer=lb_dot_v1_dot_config__pb2.VerifyDataPlaneRequest.SerializeToString,
+                response_deserializer=lb_dot_v1_dot_config__pb2.VerifyDataPlaneResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer:
@@ -51,6 +71,34 @@ class ConfigServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyConfig(self, request, context):
+        """Lays a configuration over the present one, all or nothing. validate_only predicts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRevisions(self, request, context):
+        """Newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackConfig(self, request, context):
+        """Makes the configuration of an earlier revision a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyDataPlane(self, request, context):
+        """Reads all maps back and compares them with what the configuration says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +106,26 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.GetConfig,
                     request_deserializer=lb_dot_v1_dot_config__pb2.GetConfigRequest.FromString,
                     response_serializer=lb_dot_v1_dot_config__pb2.Config.SerializeToString,
+            ),
+            'ApplyConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyConfig,
+                    request_deserializer=lb_dot_v1_dot_config__pb2.ApplyConfigRequest.FromString,
+                    response_serializer=lb_dot_v1_dot_config__pb2.ApplyConfigResponse.SerializeToString,
+            ),
+            'ListRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevisions,
+                    request_deserializer=lb_dot_v1_dot_config__pb2.ListRevisionsRequest.FromString,
+                    response_serializer=lb_dot_v1_dot_config__pb2.ListRevisionsResponse.SerializeToString,
+            ),
+            'RollbackConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackConfig,
+                    request_deserializer=lb_dot_v1_dot_config__pb2.RollbackConfigRequest.FromString,
+                    response_serializer=lb_dot_v1_dot_config__pb2.ApplyConfigResponse.SerializeToString,
+            ),
+            'VerifyDataPlane': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyDataPlane,
+                    request_deserializer=lb_dot_v1_dot_config__pb2.VerifyDataPlaneRequest.FromString,
+                    response_serializer=lb_dot_v1_dot_config__pb2.VerifyDataPlaneResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +155,114 @@ class ConfigService:
             '/lb.v1.ConfigService/GetConfig',
             lb_dot_v1_dot_config__pb2.GetConfigRequest.SerializeToString,
             lb_dot_v1_dot_config__pb2.Config.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lb.v1.ConfigService/ApplyConfig',
+            lb_dot_v1_dot_config__pb2.ApplyConfigRequest.SerializeToString,
+            lb_dot_v1_dot_config__pb2.ApplyConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lb.v1.ConfigService/ListRevisions',
+            lb_dot_v1_dot_config__pb2.ListRevisionsRequest.SerializeToString,
+            lb_dot_v1_dot_config__pb2.ListRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lb.v1.ConfigService/RollbackConfig',
+            lb_dot_v1_dot_config__pb2.RollbackConfigRequest.SerializeToString,
+            lb_dot_v1_dot_config__pb2.ApplyConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyDataPlane(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lb.v1.ConfigService/VerifyDataPlane',
+            lb_dot_v1_dot_config__pb2.VerifyDataPlaneRequest.SerializeToString,
+            lb_dot_v1_dot_config__pb2.VerifyDataPlaneResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from lb.v1 import backend_pb2 as lb_dot_v1_dot_backend__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10lb/v1/pool.proto\x12\x05lb.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x13lb/v1/backend.proto\"\xbf\x02\n\x04Pool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12 \n\x08\x62\x61\x63kends\x18\x03 \x03(\x0b\x32\x0e.lb.v1.Backend\x12\x1b\n\x0esettle_seconds\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x1f\n\x12udp_settle_seconds\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x1f\n\x12\x64rain_idle_seconds\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x0c\n\x04vips\x18\x32 \x03(\t\x12\x14\n\x0c\x66illed_slots\x18\x33 \x01(\r\x12 \n\x05rings\x18\x34 \x03(\x0b\x32\x11.lb.v1.RingStatus\x12\x0c\n\x04\x65tag\x18\x64 \x01(\tB\x11\n\x0f_settle_secondsB\x15\n\x13_udp_settle_secondsB\x15\n\x13_drain_idle_seconds\"\x8b\x01\n\nRingStatus\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x14\n\x0cstable_slots\x18\x02 \x01(\r\x12\x14\n\x0cmoving_slots\x18\x03 \x01(\r\x12\x15\n\rtracked_slots\x18\x04 \x01(\r\x12\x15\n\rrefused_flows\x18\x05 \x01(\x04\x12\x11\n\theld_back\x18\x06 \x01(\x08\"\x1e\n\x0eGetPoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10ListPoolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"H\n\x11ListPoolsResponse\x12\x1a\n\x05pools\x18\x01 \x03(\x0b\x32\x0b.lb.v1.Pool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x11\x43reatePoolRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x19\n\x04pool\x18\x02 \x01(\x0b\x32\x0b.lb.v1.Pool\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"v\n\x11UpdatePoolRequest\x12\x19\n\x04pool\x18\x01 \x01(\x0b\x32\x0b.lb.v1.Pool\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"F\n\x11\x44\x65letePoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x32\xa6\x02\n\x0bPoolService\x12-\n\x07GetPool\x12\x15.lb.v1.GetPoolRequest\x1a\x0b.lb.v1.Pool\x12>\n\tListPools\x12\x17.lb.v1.ListPoolsRequest\x1a\x18.lb.v1.ListPoolsResponse\x12\x33\n\nCreatePool\x12\x18.lb.v1.CreatePoolRequest\x1a\x0b.lb.v1.Pool\x12\x33\n\nUpdatePool\x12\x18.lb.v1.UpdatePoolRequest\x1a\x0b.lb.v1.Pool\x12>\n\nDeletePool\x12\x18.lb.v1.DeletePoolRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x10lb/v1/pool.proto\x12\x05lb.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x13lb/v1/backend.proto\"\xf7\x04\n\x04Pool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12 \n\x08\x62\x61\x63kends\x18\x03 \x03(\x0b\x32\x0e.lb.v1.Backend\x12\x1b\n\x0esettle_seconds\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x1f\n\x12udp_settle_seconds\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x1f\n\x12\x64rain_idle_seconds\x18\x06 \x01(\rH\x02\x88\x01\x01\x12(\n\x0chealth_check\x18\x07 \x01(\x0b\x32\x12.lb.v1.HealthCheck\x12\x1f\n\x12slow_start_seconds\x18\x08 \x01(\rH\x03\x88\x01\x01\x12\x16\n\tfail_open\x18\t \x01(\x08H\x04\x88\x01\x01\x12 \n\x13min_healthy_percent\x18\n \x01(\rH\x05\x88\x01\x01\x12#\n\x07on_down\x18\x0b \x01(\x0e\x32\x12.lb.v1.Pool.OnDown\x12\x0c\n\x04vips\x18\x32 \x03(\t\x12\x14\n\x0c\x66illed_slots\x18\x33 \x01(\r\x12 \n\x05rings\x18\x34 \x03(\x0b\x32\x11.lb.v1.RingStatus\x12\x14\n\x0c\x66\x61iling_open\x18\x35 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x64 \x01(\t\"9\n\x06OnDown\x12\x17\n\x13ON_DOWN_UNSPECIFIED\x10\x00\x12\x0c\n\x08REASSIGN\x10\x01\x12\x08\n\x04KEEP\x10\x02\x42\x11\n\x0f_settle_secondsB\x15\n\x13_udp_settle_secondsB\x15\n\x13_drain_idle_secondsB\x15\n\x13_slow_start_secondsB\x0c\n\n_fail_openB\x16\n\x14_min_healthy_percent\"\x8c\x04\n\x0bHealthCheck\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.lb.v1.HealthCheck.Kind\x12#\n\x03via\x18\x02 \x01(\x0e\x32\x16.lb.v1.HealthCheck.Via\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x18\n\x0binterval_ms\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x17\n\ntimeout_ms\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04rise\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x11\n\x04\x66\x61ll\x18\x07 \x01(\rH\x03\x88\x01\x01\x12\x1b\n\x0ejitter_percent\x18\x08 \x01(\rH\x04\x88\x01\x01\x12\x1e\n\x04http\x18\t \x01(\x0b\x32\x10.lb.v1.HttpCheck\x12\x1c\n\x03udp\x18\n \x01(\x0b\x32\x0f.lb.v1.UdpCheck\x12\x1e\n\x04grpc\x18\x0b \x01(\x0b\x32\x10.lb.v1.GrpcCheck\"W\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x07\n\x03TCP\x10\x01\x12\x08\n\x04HTTP\x10\x02\x12\t\n\x05HTTPS\x10\x03\x12\x07\n\x03UDP\x10\x04\x12\x08\n\x04GRPC\x10\x05\x12\x08\n\x04ICMP\x10\x06\"2\n\x03Via\x12\x13\n\x0fVIA_UNSPECIFIED\x10\x00\x12\n\n\x06TUNNEL\x10\x01\x12\n\n\x06\x44IRECT\x10\x02\x42\x0e\n\x0c_interval_msB\r\n\x0b_timeout_msB\x07\n\x05_riseB\x07\n\x05_fallB\x11\n\x0f_jitter_percent\"\xab\x01\n\tHttpCheck\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x17\n\x0f\x65xpected_status\x18\x04 \x01(\t\x12\x15\n\rexpected_body\x18\x05 \x01(\t\x12\x1c\n\x14insecure_skip_verify\x18\x06 \x01(\x08\x12\x13\n\x0bserver_name\x18\x07 \x01(\t\x12\x0f\n\x07\x63\x61_file\x18\x08 \x01(\t\"(\n\x08UdpCheck\x12\x0c\n\x04send\x18\x01 \x01(\t\x12\x0e\n\x06\x65xpect\x18\x02 \x01(\t\"\x1c\n\tGrpcCheck\x12\x0f\n\x07service\x18\x01 \x01(\t\"\x8b\x01\n\nRingStatus\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x14\n\x0cstable_slots\x18\x02 \x01(\r\x12\x14\n\x0cmoving_slots\x18\x03 \x01(\r\x12\x15\n\rtracked_slots\x18\x04 \x01(\r\x12\x15\n\rrefused_flows\x18\x05 \x01(\x04\x12\x11\n\theld_back\x18\x06 \x01(\x08\"\x1e\n\x0eGetPoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x10ListPoolsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"H\n\x11ListPoolsResponse\x12\x1a\n\x05pools\x18\x01 \x03(\x0b\x32\x0b.lb.v1.Pool\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x11\x43reatePoolRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x19\n\x04pool\x18\x02 \x01(\x0b\x32\x0b.lb.v1.Pool\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"v\n\x11UpdatePoolRequest\x12\x19\n\x04pool\x18\x01 \x01(\x0b\x32\x0b.lb.v1.Pool\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"F\n\x11\x44\x65letePoolRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x32\xa6\x02\n\x0bPoolService\x12-\n\x07GetPool\x12\x15.lb.v1.GetPoolRequest\x1a\x0b.lb.v1.Pool\x12>\n\tListPools\x12\x17.lb.v1.ListPoolsRequest\x1a\x18.lb.v1.ListPoolsResponse\x12\x33\n\nCreatePool\x12\x18.lb.v1.CreatePoolRequest\x1a\x0b.lb.v1.Pool\x12\x33\n\nUpdatePool\x12\x18.lb.v1.UpdatePoolRequest\x1a\x0b.lb.v1.Pool\x12>\n\nDeletePool\x12\x18.lb.v1.DeletePoolRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,21 +35,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lb.v1.pool_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_POOL']._serialized_start=112
-  _globals['_POOL']._serialized_end=431
-  _globals['_RINGSTATUS']._serialized_start=434
-  _globals['_RINGSTATUS']._serialized_end=573
-  _globals['_GETPOOLREQUEST']._serialized_start=575
-  _globals['_GETPOOLREQUEST']._serialized_end=605
-  _globals['_LISTPOOLSREQUEST']._serialized_start=607
-  _globals['_LISTPOOLSREQUEST']._serialized_end=664
-  _globals['_LISTPOOLSRESPONSE']._serialized_start=666
-  _globals['_LISTPOOLSRESPONSE']._serialized_end=738
-  _globals['_CREATEPOOLREQUEST']._serialized_start=740
-  _globals['_CREATEPOOLREQUEST']._serialized_end=826
-  _globals['_UPDATEPOOLREQUEST']._serialized_start=828
-  _globals['_UPDATEPOOLREQUEST']._serialized_end=946
-  _globals['_DELETEPOOLREQUEST']._serialized_start=948
-  _globals['_DELETEPOOLREQUEST']._serialized_end=1018
-  _globals['_POOLSERVICE']._serialized_start=1021
-  _globals['_POOLSERVICE']._serialized_end=1315
+  _globals['_POOL']._serialized_end=743
+  _globals['_POOL_ONDOWN']._serialized_start=560
+  _globals['_POOL_ONDOWN']._serialized_end=617
+  _globals['_HEALTHCHECK']._serialized_start=746
+  _globals['_HEALTHCHECK']._serialized_end=1270
+  _globals['_HEALTHCHECK_KIND']._serialized_start=1063
+  _globals['_HEALTHCHECK_KIND']._serialized_end=1150
+  _globals['_HEALTHCHECK_VIA']._serialized_start=1152
+  _globals['_HEALTHCHECK_VIA']._serialized_end=1202
+  _globals['_HTTPCHECK']._serialized_start=1273
+  _globals['_HTTPCHECK']._serialized_end=1444
+  _globals['_UDPCHECK']._serialized_start=1446
+  _globals['_UDPCHECK']._serialized_end=1486
+  _globals['_GRPCCHECK']._serialized_start=1488
+  _globals['_GRPCCHECK']._serialized_end=1516
+  _globals['_RINGSTATUS']._serialized_start=1519
+  _globals['_RINGSTATUS']._serialized_end=1658
+  _globals['_GETPOOLREQUEST']._serialized_start=1660
+  _globals['_GETPOOLREQUEST']._serialized_end=1690
+  _globals['_LISTPOOLSREQUEST']._serialized_start=1692
+  _globals['_LISTPOOLSREQUEST']._serialized_end=1749
+  _globals['_LISTPOOLSRESPONSE']._serialized_start=1751
+  _globals['_LISTPOOLSRESPONSE']._serialized_end=1823
+  _globals['_CREATEPOOLREQUEST']._serialized_start=1825
+  _globals['_CREATEPOOLREQUEST']._serialized_end=1911
+  _globals['_UPDATEPOOLREQUEST']._serialized_start=1913
+  _globals['_UPDATEPOOLREQUEST']._serialized_end=2031
+  _globals['_DELETEPOOLREQUEST']._serialized_start=2033
+  _globals['_DELETEPOOLREQUEST']._serialized_end=2103
+  _globals['_POOLSERVICE']._serialized_start=2106
+  _globals['_POOLSERVICE']._serialized_end=2400
 # @@protoc_insertion_point(module_scope)

@@ -25,21 +25,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12lb/v1/system.proto\x12\x05lb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\x86\x02\n\x0cSystemStatus\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\ninterfaces\x18\x06 \x03(\x0b\x32\x16.lb.v1.InterfaceStatus\x12\x0c\n\x04vips\x18\x07 \x01(\r\x12\r\n\x05pools\x18\x08 \x01(\r\x12\x10\n\x08\x62\x61\x63kends\x18\t \x01(\r\x12\x18\n\x10\x62\x61\x63kends_in_ring\x18\n \x01(\r\x12\x0f\n\x07\x62pf_dir\x18\x0b \x01(\t\"\xa8\x01\n\x0fInterfaceStatus\x12\x11\n\tinterface\x18\x01 \x01(\t\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x08\x12)\n\x04mode\x18\x03 \x01(\x0e\x32\x1b.lb.v1.InterfaceStatus.Mode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"5\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\n\n\x06NATIVE\x10\x01\x12\x0b\n\x07GENERIC\x10\x02\x32J\n\rSystemService\x12\x39\n\tGetStatus\x12\x17.lb.v1.GetStatusRequest\x1a\x13.lb.v1.SystemStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12lb/v1/system.proto\x12\x05lb.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0f\x44iagnoseRequest\"4\n\x10\x44iagnoseResponse\x12 \n\x08\x66indings\x18\x01 \x03(\x0b\x32\x0e.lb.v1.Finding\"\xc1\x01\n\x07\x46inding\x12)\n\x08severity\x18\x01 \x01(\x0e\x32\x17.lb.v1.Finding.Severity\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x63heck\x18\x03 \x01(\t\x12\x13\n\x0bobservation\x18\x04 \x01(\t\x12\x0e\n\x06remedy\x18\x05 \x01(\t\"F\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x06\n\x02OK\x10\x01\x12\x0b\n\x07WARNING\x10\x02\x12\x0b\n\x07PROBLEM\x10\x03\"\x12\n\x10GetStatusRequest\"\x86\x02\n\x0cSystemStatus\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\ninterfaces\x18\x06 \x03(\x0b\x32\x16.lb.v1.InterfaceStatus\x12\x0c\n\x04vips\x18\x07 \x01(\r\x12\r\n\x05pools\x18\x08 \x01(\r\x12\x10\n\x08\x62\x61\x63kends\x18\t \x01(\r\x12\x18\n\x10\x62\x61\x63kends_in_ring\x18\n \x01(\r\x12\x0f\n\x07\x62pf_dir\x18\x0b \x01(\t\"\xa8\x01\n\x0fInterfaceStatus\x12\x11\n\tinterface\x18\x01 \x01(\t\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x08\x12)\n\x04mode\x18\x03 \x01(\x0e\x32\x1b.lb.v1.InterfaceStatus.Mode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"5\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\n\n\x06NATIVE\x10\x01\x12\x0b\n\x07GENERIC\x10\x02\x32\x87\x01\n\rSystemService\x12\x39\n\tGetStatus\x12\x17.lb.v1.GetStatusRequest\x1a\x13.lb.v1.SystemStatus\x12;\n\x08\x44iagnose\x12\x16.lb.v1.DiagnoseRequest\x1a\x17.lb.v1.DiagnoseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lb.v1.system_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATUSREQUEST']._serialized_start=62
-  _globals['_GETSTATUSREQUEST']._serialized_end=80
-  _globals['_SYSTEMSTATUS']._serialized_start=83
-  _globals['_SYSTEMSTATUS']._serialized_end=345
-  _globals['_INTERFACESTATUS']._serialized_start=348
-  _globals['_INTERFACESTATUS']._serialized_end=516
-  _globals['_INTERFACESTATUS_MODE']._serialized_start=463
-  _globals['_INTERFACESTATUS_MODE']._serialized_end=516
-  _globals['_SYSTEMSERVICE']._serialized_start=518
-  _globals['_SYSTEMSERVICE']._serialized_end=592
+  _globals['_DIAGNOSEREQUEST']._serialized_start=62
+  _globals['_DIAGNOSEREQUEST']._serialized_end=79
+  _globals['_DIAGNOSERESPONSE']._serialized_start=81
+  _globals['_DIAGNOSERESPONSE']._serialized_end=133
+  _globals['_FINDING']._serialized_start=136
+  _globals['_FINDING']._serialized_end=329
+  _globals['_FINDING_SEVERITY']._serialized_start=259
+  _globals['_FINDING_SEVERITY']._serialized_end=329
+  _globals['_GETSTATUSREQUEST']._serialized_start=331
+  _globals['_GETSTATUSREQUEST']._serialized_end=349
+  _globals['_SYSTEMSTATUS']._serialized_start=352
+  _globals['_SYSTEMSTATUS']._serialized_end=614
+  _globals['_INTERFACESTATUS']._serialized_start=617
+  _globals['_INTERFACESTATUS']._serialized_end=785
+  _globals['_INTERFACESTATUS_MODE']._serialized_start=732
+  _globals['_INTERFACESTATUS_MODE']._serialized_end=785
+  _globals['_SYSTEMSERVICE']._serialized_start=788
+  _globals['_SYSTEMSERVICE']._serialized_end=923
 # @@protoc_insertion_point(module_scope)

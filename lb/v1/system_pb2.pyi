@@ -10,6 +10,40 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class DiagnoseRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DiagnoseResponse(_message.Message):
+    __slots__ = ("findings",)
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("severity", "subject", "check", "observation", "remedy")
+    class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SEVERITY_UNSPECIFIED: _ClassVar[Finding.Severity]
+        OK: _ClassVar[Finding.Severity]
+        WARNING: _ClassVar[Finding.Severity]
+        PROBLEM: _ClassVar[Finding.Severity]
+    SEVERITY_UNSPECIFIED: Finding.Severity
+    OK: Finding.Severity
+    WARNING: Finding.Severity
+    PROBLEM: Finding.Severity
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    severity: Finding.Severity
+    subject: str
+    check: str
+    observation: str
+    remedy: str
+    def __init__(self, severity: _Optional[_Union[Finding.Severity, str]] = ..., subject: _Optional[str] = ..., check: _Optional[str] = ..., observation: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
+
 class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

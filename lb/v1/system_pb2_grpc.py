@@ -39,6 +39,11 @@ class SystemServiceStub:
                 request_serializer=lb_dot_v1_dot_system__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=lb_dot_v1_dot_system__pb2.SystemStatus.FromString,
                 _registered_method=True)
+        self.Diagnose = channel.unary_unary(
+                '/lb.v1.SystemService/Diagnose',
+                request_serializer=lb_dot_v1_dot_system__pb2.DiagnoseRequest.SerializeToString,
+                response_deserializer=lb_dot_v1_dot_system__pb2.DiagnoseResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer:
@@ -50,6 +55,13 @@ class SystemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Diagnose(self, request, context):
+        """Looks at the machine and at each backend for what is known to go wrong.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +69,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=lb_dot_v1_dot_system__pb2.GetStatusRequest.FromString,
                     response_serializer=lb_dot_v1_dot_system__pb2.SystemStatus.SerializeToString,
+            ),
+            'Diagnose': grpc.unary_unary_rpc_method_handler(
+                    servicer.Diagnose,
+                    request_deserializer=lb_dot_v1_dot_system__pb2.DiagnoseRequest.FromString,
+                    response_serializer=lb_dot_v1_dot_system__pb2.DiagnoseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +103,33 @@ class SystemService:
             '/lb.v1.SystemService/GetStatus',
             lb_dot_v1_dot_system__pb2.GetStatusRequest.SerializeToString,
             lb_dot_v1_dot_system__pb2.SystemStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Diagnose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lb.v1.SystemService/Diagnose',
+            lb_dot_v1_dot_system__pb2.DiagnoseRequest.SerializeToString,
+            lb_dot_v1_dot_system__pb2.DiagnoseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lb.core.allocation import Allocation
+from lb.core.audit import DAEMON
 from lb.core.errors import UnavailableError
 from lb.core.model import AdminState, Backend, Config, HashPolicy, Pool, Protocol, Settings, Vip
 from lb.ports import Store, Stored
@@ -138,7 +139,7 @@ def test_a_new_store_is_empty_at_revision_0(new_medium: Callable[[], Medium]) ->
 
 def test_what_was_committed_survives_a_restart(new_medium: Callable[[], Medium]) -> None:
     medium = new_medium()
-    assert medium.reopen().commit(CONFIG, ALLOCATION) == 1
+    assert medium.reopen().commit(CONFIG, ALLOCATION, DAEMON) == 1
     assert medium.reopen().load() == Stored(1, CONFIG, ALLOCATION)
 
 
@@ -152,7 +153,7 @@ def test_load_equals_the_last_commit(
     store = medium.reopen()
     expected = Stored(0, Config(), Allocation())
     for number, (config, allocation, restart) in enumerate(commits, start=1):
-        assert store.commit(config, allocation) == number
+        assert store.commit(config, allocation, DAEMON) == number
         expected = Stored(number, config, allocation)
         if restart:
             store = medium.reopen()
@@ -163,14 +164,14 @@ def test_a_failed_commit_changes_nothing(new_medium: Callable[[], Medium]) -> No
     """A full disk must leave the old configuration whole, and the next call after clean-up must work."""
     medium = new_medium()
     store = medium.reopen()
-    store.commit(CONFIG, ALLOCATION)
+    store.commit(CONFIG, ALLOCATION, DAEMON)
     medium.fill()
     many = {f"p{number}": Pool(f"p{number}", "x" * 200) for number in range(500)}
     with pytest.raises(UnavailableError, match="full"):
-        store.commit(dataclasses.replace(CONFIG, pools={**CONFIG.pools, **many}), ALLOCATION)
+        store.commit(dataclasses.replace(CONFIG, pools={**CONFIG.pools, **many}), ALLOCATION, DAEMON)
     assert store.load() == Stored(1, CONFIG, ALLOCATION)
     medium.free()
-    assert store.commit(dataclasses.replace(CONFIG, vips={}), ALLOCATION) == 2
+    assert store.commit(dataclasses.replace(CONFIG, vips={}), ALLOCATION, DAEMON) == 2
     assert medium.reopen().load() == Stored(2, dataclasses.replace(CONFIG, vips={}), ALLOCATION)
 
 
@@ -181,7 +182,7 @@ def test_a_failed_commit_changes_nothing(new_medium: Callable[[], Medium]) -> No
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "state" / "lb.db"
     store = SqliteStore(path)
-    store.commit(CONFIG, ALLOCATION)
+    store.commit(CONFIG, ALLOCATION, DAEMON)
     store.close()
     return path
 
@@ -192,7 +193,7 @@ def test_one_change_writes_only_its_own_row(path: Path) -> None:
     written = store._db.total_changes
     member = dataclasses.replace(WEB.backends["b1"], weight=3)
     web = dataclasses.replace(WEB, backends={**WEB.backends, "b1": member})
-    store.commit(dataclasses.replace(CONFIG, pools={"web": web}), ALLOCATION)
+    store.commit(dataclasses.replace(CONFIG, pools={"web": web}), ALLOCATION, DAEMON)
     assert store._db.total_changes - written == 2  # the backend, and the revision
     store.close()
 
@@ -281,7 +282,7 @@ def test_a_file_of_the_first_release_is_read_and_written_on(path: Path) -> None:
     assert store.load() == Stored(1, CONFIG, ALLOCATION)
     web = dataclasses.replace(WEB, settle_seconds=0)
     changed = dataclasses.replace(CONFIG, pools={"web": web})
-    store.commit(changed, ALLOCATION)
+    store.commit(changed, ALLOCATION, DAEMON)
     bodies = [store._db.execute(f"SELECT body FROM {table}").fetchone()[0] for table in ("pools", "vips")]
     assert [json.loads(body)["version"] for body in bodies] == [2, 1]
     store.close()
@@ -306,7 +307,7 @@ def test_a_database_that_became_read_only_is_explained(path: Path) -> None:
     store.load()
     store._db.execute("PRAGMA query_only = 1")
     with pytest.raises(UnavailableError, match="readonly database: let lbd write to that file"):
-        store.commit(Config(), Allocation())
+        store.commit(Config(), Allocation(), DAEMON)
     store.close()
 
 
@@ -315,9 +316,9 @@ def test_a_second_writer_is_found_out(path: Path) -> None:
     ours, theirs = SqliteStore(path), SqliteStore(path)
     ours.load()
     theirs.load()
-    theirs.commit(Config(), Allocation())
+    theirs.commit(Config(), Allocation(), DAEMON)
     with pytest.raises(UnavailableError, match="changed by another process"):
-        ours.commit(dataclasses.replace(CONFIG, vips={}), ALLOCATION)
+        ours.commit(dataclasses.replace(CONFIG, vips={}), ALLOCATION, DAEMON)
     assert theirs.load() == Stored(2, Config(), Allocation())
     ours.close()
     theirs.close()
@@ -329,7 +330,7 @@ def test_a_locked_file_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch)
     store.load()
     other._db.execute("BEGIN IMMEDIATE")
     with pytest.raises(UnavailableError, match="another process holds it"):
-        store.commit(Config(), Allocation())
+        store.commit(Config(), Allocation(), DAEMON)
     other.close()
     store.close()
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
+from lb.core.audit import Caller
 from lb.core.model import (
     RING_SIZE,
     Address,
@@ -57,7 +58,7 @@ class FakeController:
         self._fail()
         return self._view(self._config, self._revision)
 
-    async def mutate(self, change: Change, *, validate_only: bool = False) -> View:
+    async def mutate(self, change: Change, by: Caller, *, validate_only: bool = False) -> View:
         self._fail()
         async with self._lock:
             config = change(self._config)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lb.core.allocation import Allocation
+from lb.core.audit import Caller
 from lb.core.errors import UnavailableError
 from lb.core.model import Config
 from lb.ports import Stored
@@ -20,7 +21,7 @@ class MemoryStore:
     def load(self) -> Stored:
         return self._stored
 
-    def commit(self, config: Config, allocation: Allocation) -> int:
+    def commit(self, config: Config, allocation: Allocation, caller: Caller, note: str = "") -> int:
         if self.failure:
             raise UnavailableError(self.failure)
         self._stored = Stored(self._stored.revision + 1, config, allocation)

@@ -19,6 +19,7 @@ from fakes.store import MemoryStore
 
 from lb.core import edit
 from lb.core.allocation import Allocation
+from lb.core.audit import DAEMON, Caller
 from lb.core.errors import LbError, UnavailableError
 from lb.core.flows import Entry
 from lb.core.model import AdminState, Backend, Config, Pool, Protocol, Settings, Unresolved, Vip
@@ -63,8 +64,8 @@ class RecordingStore(MemoryStore):
         super().__init__(stored)
         self._data_plane = data_plane
 
-    def commit(self, config: Config, allocation: Allocation) -> int:
-        revision = super().commit(config, allocation)
+    def commit(self, config: Config, allocation: Allocation, caller: Caller, note: str = "") -> int:
+        revision = super().commit(config, allocation, caller, note)
         self._data_plane.calls.append("commit")
         return revision
 
@@ -209,7 +210,7 @@ async def test_stop_waits_for_the_batch_under_way() -> None:
     async with daemon(config(1)) as made:
         made.data_plane.may_apply.clear()
         made.data_plane.applying.clear()
-        edit_task = asyncio.create_task(made.reconciler.mutate(add(2)))
+        edit_task = asyncio.create_task(made.reconciler.mutate(add(2), DAEMON))
         await until(made.data_plane.applying.is_set)
         stopping = asyncio.create_task(made.reconciler.stop())
         done, _ = await asyncio.wait([stopping], timeout=0.05)
@@ -235,7 +236,7 @@ async def test_an_edit_is_stored_then_written_and_then_answered() -> None:
     """The answer means: packets are treated so from now on."""
     async with daemon(config(1)) as made:
         made.data_plane.calls.clear()
-        view = await made.reconciler.mutate(add(2))
+        view = await made.reconciler.mutate(add(2), DAEMON)
         assert view.revision == 2
         assert view.backends["web", "b2"].slots > 0
         assert set(made.data_plane.backends) == {1, 2}
@@ -247,7 +248,7 @@ async def test_an_edit_that_changes_nothing_costs_nothing() -> None:
     """No revision, no write."""
     async with daemon(config(1)) as made:
         made.data_plane.calls.clear()
-        view = await made.reconciler.mutate(replace)
+        view = await made.reconciler.mutate(replace, DAEMON)
         assert view.revision == 1
         assert made.data_plane.calls == []
 
@@ -259,13 +260,13 @@ async def test_an_edit_that_the_store_does_not_take_leaves_everything_as_it_was(
         made.store.failure = "disk full"
         made.data_plane.calls.clear()
         with pytest.raises(UnavailableError, match="disk full"):
-            await made.reconciler.mutate(add(2))
+            await made.reconciler.mutate(add(2), DAEMON)
         assert made.reconciler.view() == before
         assert made.next_hops.tracked == {backend(1).address}
         assert set(made.data_plane.calls) <= {"fence"}
         assert set(made.data_plane.backends) == {1}
         made.store.failure = ""
-        assert (await made.reconciler.mutate(add(2))).revision == before.revision + 1
+        assert (await made.reconciler.mutate(add(2), DAEMON)).revision == before.revision + 1
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ async def test_an_edit_that_is_refused_changes_nothing(change: Change) -> None:
         before = made.reconciler.view()
         made.data_plane.calls.clear()
         with pytest.raises(LbError):
-            await made.reconciler.mutate(change)
+            await made.reconciler.mutate(change, DAEMON)
         assert made.reconciler.view() == before
         assert made.data_plane.calls == []
         assert made.next_hops.tracked == {backend(1).address}
@@ -293,7 +294,7 @@ async def test_validate_only_says_what_would_be_and_changes_nothing() -> None:
     async with daemon(config(1)) as made:
         before = made.reconciler.view()
         made.data_plane.calls.clear()
-        view = await made.reconciler.mutate(add(2), validate_only=True)
+        view = await made.reconciler.mutate(add(2), DAEMON, validate_only=True)
         assert view.backends["web", "b2"].slots > 0
         assert view.rings["web"][0].moving == view.backends["web", "b2"].slots
         assert made.reconciler.view() == before
@@ -307,7 +308,7 @@ async def test_a_caller_that_hangs_up_leaves_no_edit_half_applied() -> None:
     async with daemon(config(1)) as made:
         made.data_plane.may_apply.clear()
         made.data_plane.applying.clear()
-        caller = asyncio.create_task(made.reconciler.mutate(add(2)))
+        caller = asyncio.create_task(made.reconciler.mutate(add(2), DAEMON))
         await until(made.data_plane.applying.is_set)
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -322,7 +323,7 @@ async def test_a_caller_that_hangs_up_leaves_no_edit_half_applied() -> None:
 async def test_edits_wait_for_each_other() -> None:
     """Each sees what the one before has made."""
     async with daemon(config(1)) as made:
-        await asyncio.gather(*(made.reconciler.mutate(add(i)) for i in (2, 3, 4)))
+        await asyncio.gather(*(made.reconciler.mutate(add(i), DAEMON) for i in (2, 3, 4)))
         assert set(made.reconciler.view().config.pools["web"].backends) == {"b1", "b2", "b3", "b4"}
         assert made.reconciler.view().revision == 4
 
@@ -331,8 +332,8 @@ async def test_a_fence_separates_batches() -> None:
     """What the planner reads was not written since (I6); the recorder checks every read."""
     async with daemon(config(1)) as made:
         made.data_plane.calls.clear()
-        await made.reconciler.mutate(add(2))
-        await made.reconciler.mutate(add(3))
+        await made.reconciler.mutate(add(2), DAEMON)
+        await made.reconciler.mutate(add(3), DAEMON)
         calls = made.data_plane.calls
         commits = [i for i, call in enumerate(calls) if call == "commit"]
         assert "fence" in calls[commits[0] + 1 : commits[1]]
@@ -346,7 +347,7 @@ async def test_what_the_kernel_refuses_is_said_and_written_in_a_later_round() ->
     async with daemon(config(1)) as made:
         made.data_plane.refuse_at = 1
         with pytest.raises(UnavailableError, match=r"Cannot allocate memory; the change is stored"):
-            await made.reconciler.mutate(add(2))
+            await made.reconciler.mutate(add(2), DAEMON)
         state = await made.reconciler.state()
         assert not state.ready
         assert "the maps are behind the configuration" in state.reason
@@ -362,28 +363,28 @@ async def test_an_edit_while_the_kernel_refuses_is_refused_and_not_stored() -> N
     async with daemon(config(1)) as made:
         made.data_plane.refuse_at = 0
         with pytest.raises(UnavailableError):
-            await made.reconciler.mutate(add(2))
+            await made.reconciler.mutate(add(2), DAEMON)
         with pytest.raises(UnavailableError, match=r"Cannot allocate memory$"):
-            await made.reconciler.mutate(add(3))
+            await made.reconciler.mutate(add(3), DAEMON)
         assert made.store.load().revision == 2
         assert "b3" not in made.reconciler.view().config.pools["web"].backends
         made.data_plane.refuse_at = None
-        await made.reconciler.mutate(add(3))
+        await made.reconciler.mutate(add(3), DAEMON)
         assert set(made.data_plane.backends) == {1, 2, 3}
 
 
 async def test_the_remains_of_a_batch_are_cleared_away_before_any_epoch_changes() -> None:
     """A slot may still name a backend that stopped accepting, and flows have gone on: it must not be found back."""
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2))
+        await made.reconciler.mutate(add(2), DAEMON)
         made.data_plane.refuse_at = 1
         disabled = replace(backend(1), admin_state=AdminState.DISABLED)
         with pytest.raises(UnavailableError):
-            await made.reconciler.mutate(lambda config: edit.put_backend(config, "web", disabled))
+            await made.reconciler.mutate(lambda config: edit.put_backend(config, "web", disabled), DAEMON)
         assert made.data_plane.epochs()[1] == 2
         made.data_plane.calls.clear()
         made.data_plane.refuse_at = None
-        await made.reconciler.mutate(lambda config: edit.put_backend(config, "web", backend(1)))
+        await made.reconciler.mutate(lambda config: edit.put_backend(config, "web", backend(1)), DAEMON)
         calls = made.data_plane.calls
         cleared = next(i for i, call in enumerate(calls) if isinstance(call, WriteSlots))
         back = calls.index(SetEpoch(1, 3))
@@ -408,7 +409,7 @@ async def test_a_backend_enters_the_ring_when_its_next_hop_is_found() -> None:
     """Until then the answer says why it is outside."""
     async with daemon(config(1)) as made:
         made.next_hops.set(backend(2).address, None)
-        view = await made.reconciler.mutate(add(2))
+        view = await made.reconciler.mutate(add(2), DAEMON)
         assert view.backends["web", "b2"].slots == 0
         assert "no route" in view.backends["web", "b2"].reason
         made.next_hops.set(backend(2).address, hop_to(backend(2).address))
@@ -425,7 +426,7 @@ async def test_moves_end_between_a_hold_with_a_fence_and_a_fence_with_its_end(mo
     """A flow that is refused between the look and the store would have no entry that says where it went."""
     set_clock(monkeypatch, 1000)
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2))
+        await made.reconciler.mutate(add(2), DAEMON)
         made.data_plane.calls.clear()
         set_clock(monkeypatch, 8502)
         await until(lambda: "let go 0" in made.data_plane.calls)
@@ -437,7 +438,7 @@ async def test_a_refusal_puts_the_end_of_moves_off(monkeypatch: pytest.MonkeyPat
     """Some flow has no entry: it needs a whole limit to come again. The operator is told once, after twice the time."""
     set_clock(monkeypatch, 1000)
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2))
+        await made.reconciler.mutate(add(2), DAEMON)
         made.data_plane.flows.mark_refused(0, 20_000)
         made.data_plane.calls.clear()
         set_clock(monkeypatch, 20_001)
@@ -456,7 +457,7 @@ async def test_an_operator_is_told_once_of_moves_that_refusals_hold_back(
     caplog.set_level(logging.WARNING)
     set_clock(monkeypatch, 1000)
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2))
+        await made.reconciler.mutate(add(2), DAEMON)
         made.data_plane.flows.mark_refused(0, 20_000)
         set_clock(monkeypatch, 20_001)
         await until(lambda: "twice their time" in caplog.text)
@@ -470,7 +471,7 @@ async def test_a_scan_lets_clear_slots_become_stable_and_collects_the_dead() -> 
     async with daemon(config(1, settle_seconds=0)) as made:
         dead = Entry(b"k" * 24, 1, 1, 1, Life.ESTABLISHED, 0, 5, 0)
         made.data_plane.flows.entries[dead.key] = dead
-        await made.reconciler.mutate(add(2))
+        await made.reconciler.mutate(add(2), DAEMON)
         await until(lambda: made.kinds() == {Kind.STABLE})
         await until(lambda: made.data_plane.flows.entries == {})
         assert set(FakeDataPlane.slots(made.data_plane, 0)) == {stable(1), stable(2)}
@@ -482,9 +483,9 @@ async def test_a_scan_of_a_ring_that_was_written_meanwhile_says_nothing(monkeypa
     async with daemon(config(1, settle_seconds=0)) as made:
         flows = made.data_plane.flows
         flows.may_read.clear()
-        await made.reconciler.mutate(add(2))
+        await made.reconciler.mutate(add(2), DAEMON)
         await until(flows.reading.is_set)
-        await made.reconciler.mutate(add(3))
+        await made.reconciler.mutate(add(3), DAEMON)
         collections = flows.collections
         flows.may_read.set()
         await until(lambda: flows.collections > collections)
@@ -498,9 +499,9 @@ async def test_a_scan_does_not_hold_edits_up() -> None:
     """It takes long where the table is full."""
     async with daemon(config(1, settle_seconds=0)) as made:
         made.data_plane.flows.may_read.clear()
-        await made.reconciler.mutate(add(2))
+        await made.reconciler.mutate(add(2), DAEMON)
         await until(made.data_plane.flows.reading.is_set)
-        view = await made.reconciler.mutate(add(3))
+        view = await made.reconciler.mutate(add(3), DAEMON)
         assert view.backends["web", "b3"].slots > 0
 
 
@@ -512,7 +513,7 @@ async def test_a_longer_settle_time_takes_effect_after_a_scan() -> None:
 
     async with daemon(config(1, settle_seconds=100)) as made:
         made.data_plane.flows.may_read.clear()
-        await made.reconciler.mutate(longer)
+        await made.reconciler.mutate(longer, DAEMON)
         await until(made.data_plane.flows.reading.is_set)
         assert made.data_plane.flows.settle_seconds(0) == 100
         made.data_plane.flows.may_read.set()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change does to flows, in slots of a ring: predicted by the planner, and measured in the maps afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from lb.core.model import RING_SIZE, Protocol
+from lb.core.slots import NONE, TRACKED, base, current
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """On one ring; of RING_SIZE slots.
+
+    ``moved``: slots whose new flows go to another backend than before. ``cut``: slots whose older flows lose theirs: it
+    does not accept them any more, or they are not protected.
+    """
+
+    pool: str
+    protocol: Protocol
+    moved: int = 0
+    cut: int = 0
+
+    @property
+    def new_share(self) -> float:
+        """Share of new flows that go elsewhere, 0 to 1."""
+        return self.moved / RING_SIZE
+
+    @property
+    def old_share(self) -> float:
+        """Share of existing flows that are cut, 0 to 1."""
+        return self.cut / RING_SIZE
+
+
+def impact(
+    pool: str,
+    protocol: Protocol,
+    changes: Iterable[tuple[int, int]],
+    accepting: AbstractSet[int],
+    *,
+    protected: bool = True,
+) -> Impact:
+    """Count what happens to flows.
+
+    Args:
+        pool: The ring's pool.
+        protocol: The ring's protocol.
+        changes: (word before, word after) of the slots that change.
+        accepting: Backend indices that accept flows after the change.
+        protected: False when the pool's ``settle_seconds`` is 0: flows follow their slot at once.
+    """
+    moved = cut = 0
+    for before, after in changes:
+        elsewhere = current(before) != current(after) and current(before) != NONE
+        moved += current(before) != current(after)
+        # Flows without an entry are on the old backend of a move, else on the slot's own.
+        holder = current(before) if base(before) == TRACKED else base(before)
+        cut += holder != NONE and (holder not in accepting or (elsewhere and not protected))
+    return Impact(pool, protocol, moved, cut)
