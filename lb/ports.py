@@ -17,9 +17,11 @@ from lb.core.audit import Caller, Difference, Record
 from lb.core.checks import Outcome, Target
 from lb.core.events import Event
 from lb.core.flows import Entry, FlowCounts
+from lb.core.health_readings import Readings
 from lb.core.impact import Impact
 from lb.core.model import Address, Config, Hop, View
 from lb.core.operations import Operation
+from lb.core.vip_table import VipTable
 
 Change = Callable[[Config], Config]
 """A pure edit: raises an ``LbError`` to refuse; called inside the reconciler's lock with the current configuration."""
@@ -48,18 +50,22 @@ class Store(Protocol):
         """
 
     def deny(self, caller: Caller, note: str) -> None:
-        """Record a call that was denied; raises ``UnavailableError``."""
+        """Record a call that was denied; raises ``UnavailableError``.
+
+        Too many a minute are counted only: the next one that is recorded says how many.
+        """
 
     def history(self, before: int, limit: int) -> Sequence[Record]:
-        """The newest records first: at most ``limit``, of revisions below ``before`` (0 = from the newest).
+        """The newest records first: at most ``limit``, of those numbered below ``before`` (0 = from the newest).
 
-        Denied calls stand between the revisions that they came between. Raises ``UnavailableError``.
+        Fewer come when they are long; none come only when there are no more. Denied calls stand between the revisions
+        that they came between. Raises ``UnavailableError``.
         """
 
     def at(self, revision: int) -> Config:
-        """The configuration as it was at a revision.
+        """The configuration as it was at a revision: any that the history has, and the one before the oldest of them.
 
-        Raises ``NotFoundError`` for one that never was or is no longer kept, ``UnavailableError``.
+        Raises ``NotFoundError`` for a revision that never was or is no longer kept, ``UnavailableError``.
         """
 
     def close(self) -> None:
@@ -82,7 +88,10 @@ class NextHops(Protocol):
         """The present state of a tracked address."""
 
     async def settle(self, addresses: Collection[Address], timeout_seconds: float) -> None:
-        """Wait until each of these tracked addresses is resolved, at most ``timeout_seconds``."""
+        """Wait until each of these tracked addresses is resolved, at most ``timeout_seconds``.
+
+        That time begins when all of them were looked at once, which may take seconds when thousands came together.
+        """
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` in the event loop after any tracked address's hop or a local address changed."""
@@ -205,6 +214,15 @@ class DataPlane(Protocol):
     def slots(self, ring: int) -> array[int]:
         """Slot words of a ring, RING_SIZE of them (typecode "I"); zeros when it was never written."""
 
+    def has_ring(self, ring: int) -> bool:
+        """Whether packets find the slot words of a ring."""
+
+    def vip_table(self) -> VipTable:
+        """The VIP table in force."""
+
+    def backends(self) -> bytes:
+        """All backend entries, ``layout.BACKEND.size`` bytes each, epochs included."""
+
     def apply(self, operations: Iterable[Operation]) -> None:
         """Carry out operations in order. Raises ``OSError`` when the kernel refuses one."""
 
@@ -223,6 +241,9 @@ class DataPlane(Protocol):
     def interfaces(self) -> tuple[InterfaceState, ...]:
         """What is attached now."""
 
+    def self_check(self) -> str:
+        """What is wrong with the program that is attached, in words; "" when nothing is. Disturbs no counter."""
+
 
 class Prober(Protocol):
     """Sends the probes of health checks."""
@@ -238,6 +259,22 @@ class Prober(Protocol):
 
     def on_outcome(self, callback: Callable[[Target, Outcome], None]) -> None:
         """Call ``callback`` in the event loop for each probe that ended."""
+
+
+class HealthChecks(Protocol):
+    """What the reconciler needs of the health checks."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the event loop when a verdict or a weight in force changed: a new plan is due."""
+
+    def update(self, config: Config, allocation: Allocation, epochs: Sequence[int]) -> None:
+        """A configuration is in force; ``epochs`` of all backend indices tell who has flows. Costs what changed."""
+
+    def readings(self) -> Readings:
+        """What they say now, for any configuration; does not change while a plan is worked out."""
+
+    def tick(self) -> None:
+        """To be called each second: slow starts go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +310,13 @@ class Subscription(Protocol):
     """What was so before the first event; None for one that goes on from a revision."""
 
     async def next(self) -> Event:
-        """The next event. Raises ``LimitError`` when the reader was too slow and has to list again."""
+        """The next event.
+
+        Raises ``LimitError`` when the reader was too slow and has to list again, ``UnavailableError`` once it is closed.
+        """
 
     def close(self) -> None:
-        """No more events are kept for it."""
+        """No more events are kept for it; a ``next`` that waits ends."""
 
 
 class Severity(enum.Enum):
@@ -355,7 +395,7 @@ class Controller(Protocol):
     def subscribe(self, start_revision: int = 0) -> Subscription:
         """Events from now on, or (not 0) all that came since ``start_revision`` was in force.
 
-        Raises ``LimitError`` when those are no longer kept, or when there are too many subscriptions.
+        Raises ``GoneError`` when those are no longer kept, ``LimitError`` when there are too many subscriptions.
         """
 
     async def verify(self) -> Verification:

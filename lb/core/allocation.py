@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lb.core.errors import LimitError
 from lb.core.limits import MAX_BACKENDS, MAX_RINGS, MAX_VIPS
-from lb.core.model import Config
+from lb.core.model import Config, Pool
 
 Key = TypeVar("Key")
 
@@ -30,42 +30,66 @@ class Allocation:
     cursors: Mapping[str, int] = field(default_factory=dict)
 
 
-def allocate(config: Config, old: Allocation) -> Allocation:
+def allocate(config: Config, old: Allocation, before: Config | None = None) -> Allocation:
     """Keep the numbers of what stays, free those of what went, find new ones for what came.
 
     A number freed here is not handed out again here: packets may still be on their way by it.
+
+    Args:
+        config: What needs numbers.
+        old: The numbers so far.
+        before: The configuration that ``old`` was made for, if known: what both share costs nothing.
 
     Raises:
         LimitError: The data plane has no number left.
     """
     cursors = dict(old.cursors)
+    vips, rings = old.vips, old.rings
+    if before is None or before.vips is not config.vips:
+        pairs = dict.fromkeys((vip.pool, int(vip.protocol)) for vip in config.vips.values())
+        vips = _renew("vip", config.vips, old.vips, (1, MAX_VIPS), cursors)
+        rings = _renew("ring", pairs, old.rings, (0, MAX_RINGS - 1), cursors)
+    backends = old.backends
+    if before is None or before.pools is not config.pools:
+        backends = _renew("backend", _backends(config, old, before), old.backends, (1, MAX_BACKENDS), cursors)
+    return Allocation(vips, rings, backends, cursors)
 
-    def renew(kind: str, wanted: Iterable[Key], held: Mapping[Key, int], first: int, last: int) -> dict[Key, int]:
-        kept = {key: held[key] for key in wanted if key in held}
-        missing = [key for key in wanted if key not in held]
-        if missing:
-            taken = set(held.values())
-            if len(taken) + len(missing) > last - first + 1:
-                raise LimitError(f"the data plane has room for {last - first + 1} {kind}s: delete some first")
-            number = cursors.get(kind, first - 1)
-            for key in missing:
+
+def _backends(config: Config, old: Allocation, before: Config | None) -> Iterable[tuple[str, str, str]]:
+    """Keys of all backends; those of pools that did not change are taken from the old ones."""
+    if before is None:
+        return [key for pool in config.pools.values() for key in _keys(pool)]
+    changed = [pool for name, pool in config.pools.items() if before.pools.get(name) is not pool]
+    gone = [pool for name, pool in before.pools.items() if config.pools.get(name) is not pool]
+    wanted = dict.fromkeys(old.backends)
+    for pool in gone:
+        for key in _keys(pool):
+            wanted.pop(key, None)
+    for pool in changed:
+        wanted.update(dict.fromkeys(_keys(pool)))
+    return wanted
+
+
+def _keys(pool: Pool) -> list[tuple[str, str, str]]:
+    return [(pool.name, backend.name, str(backend.address)) for backend in pool.backends.values()]
+
+
+def _renew(
+    kind: str, wanted: Iterable[Key], held: Mapping[Key, int], span: tuple[int, int], cursors: dict[str, int]
+) -> dict[Key, int]:
+    first, last = span
+    kept = {key: held[key] for key in wanted if key in held}
+    missing = [key for key in wanted if key not in held]
+    if missing:
+        taken = set(held.values())
+        if len(taken) + len(missing) > last - first + 1:
+            raise LimitError(f"the data plane has room for {last - first + 1} {kind}s: delete some first")
+        number = cursors.get(kind, first - 1)
+        for key in missing:
+            number = number + 1 if number < last else first
+            while number in taken:
                 number = number + 1 if number < last else first
-                while number in taken:
-                    number = number + 1 if number < last else first
-                taken.add(number)
-                kept[key] = number
-            cursors[kind] = number
-        return kept
-
-    rings = dict.fromkeys((vip.pool, int(vip.protocol)) for vip in config.vips.values())
-    backends = [
-        (pool.name, backend.name, str(backend.address))
-        for pool in config.pools.values()
-        for backend in pool.backends.values()
-    ]
-    return Allocation(
-        vips=renew("vip", config.vips, old.vips, 1, MAX_VIPS),
-        rings=renew("ring", rings, old.rings, 0, MAX_RINGS - 1),
-        backends=renew("backend", backends, old.backends, 1, MAX_BACKENDS),
-        cursors=cursors,
-    )
+            taken.add(number)
+            kept[key] = number
+        cursors[kind] = number
+    return kept

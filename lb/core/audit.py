@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+MAX_TEXT = 256
+"""Characters of each text of a record: some come from callers that nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ class Difference:
     """One object that differs between two configurations.
 
     ``name``: resource name, "pools/web/backends/b1"; "settings" for the settings. ``fields``: (field, old, new) of what
-    differs, as short texts; "" for a side on which the object is not there. Secrets are "(secret)".
+    differs, as short texts, "health_check.path"; "" for a side that has no such field or no object. Secrets are
+    "(secret)".
     """
 
     action: Action
@@ -50,6 +54,7 @@ class Record:
     """One entry of the history: a revision, or (``revision`` 0) a call that was denied.
 
     ``at``: seconds since the epoch (UTC). ``note``: for people: why it was denied, "rollback to revision 7", or "".
+    ``number``: its place in the history, larger than those of all earlier records.
     """
 
     revision: int
@@ -57,3 +62,20 @@ class Record:
     caller: Caller
     differences: tuple[Difference, ...] = ()
     note: str = ""
+    number: int = 0
+
+
+def shorten(text: str, limit: int) -> str:
+    """``text`` on one line: unprintable characters escaped, and cut to ``limit`` characters."""
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode("ascii")
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def bounded(record: Record) -> Record:
+    """The record with the texts of its caller and its note as they are kept."""
+    caller = record.caller
+    who, origin, method, note = (
+        shorten(text, MAX_TEXT) for text in (caller.who, caller.origin, caller.method, record.note)
+    )
+    return replace(record, caller=Caller(who, origin, method), note=note)

@@ -20,7 +20,7 @@ class CheckKind(enum.Enum):
 
 
 class CheckVia(enum.Enum):
-    """The way of a probe: to the VIP through the tunnel, as a client's packet would come, or to the backend's address."""
+    """The way of a probe: to the VIP through the tunnel, as a client's packet comes, or to the backend's address."""
 
     TUNNEL = "TUNNEL"
     DIRECT = "DIRECT"
@@ -30,8 +30,8 @@ class CheckVia(enum.Enum):
 class HealthCheck:
     """How the members of a pool are checked.
 
-    ``via``: None = through the tunnel where a VIP uses the pool, else direct. ``port``: 0 = that of the pool's first VIP
-    by name that has one. ``jitter_percent``: each interval is shorter or longer by up to this. ``rise``, ``fall``:
+    ``via``: None = through the tunnel where a VIP uses the pool, else direct. ``port``: 0 = that of the pool's first
+    VIP by name that has one. ``jitter_percent``: each interval is shorter or longer by up to this. ``rise``, ``fall``:
     successes or failures in a row that make a backend UP or DOWN. ``method``, ``path``, ``host`` ("" = the address),
     ``expected_status`` ("200-399" or "200,204"), ``expected_body`` (text that the answer must contain; "" = any),
     ``verify_tls``, ``server_name`` (SNI, "" = ``host``) and ``ca_file`` ("" = the system's): HTTP and HTTPS. ``send``
@@ -78,7 +78,8 @@ class Target:
 class Outcome:
     """Of one probe. ``error``: "" = it passed; else in words, with what to look at.
 
-    ``started_at``, ``ended_at``: CLOCK_MONOTONIC seconds.
+    ``started_at``, ``ended_at``: CLOCK_MONOTONIC seconds. A probe that says nothing about the backend has no outcome:
+    it could not be made, or it timed out while the prober itself did not run.
     """
 
     error: str

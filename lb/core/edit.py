@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lb.core.errors import ExistsError, NotFoundError, RefusedError, Violation
-from lb.core.model import Backend, Config, Pool, Vip
+from lb.core.model import AdminState, Backend, Config, Pool, Vip
 
 
 def find_pool(config: Config, name: str) -> Pool:
@@ -106,6 +106,20 @@ def put_backend(config: Config, pool: str, backend: Backend) -> Config:
         if other.name != backend.name and other.address == backend.address:
             raise ExistsError(f"{backend.address} is backend {pool}/{other.name} already: give one weight to one name")
     return put_pool(config, replace(found, backends={**found.backends, backend.name: backend}))
+
+
+def drain_backend(config: Config, pool: str, name: str, deadline: int) -> Config:
+    """Have a member take no new flows, until ``deadline`` (seconds since the epoch; 0 = for as long as it takes).
+
+    Raises ``NotFoundError``, and ``RefusedError`` for a disabled one.
+    """
+    found = find_backend(config, pool, name)
+    if found.admin_state is AdminState.DISABLED:
+        raise RefusedError(
+            f"backend {pool}/{name} is disabled, so it has no flows to wait for; to have it serve again, "
+            f"`lbctl backend enable {pool}/{name}`"
+        )
+    return put_backend(config, pool, replace(found, admin_state=AdminState.DRAINING, drain_deadline=deadline))
 
 
 def delete_backend(config: Config, pool: str, name: str) -> Config:

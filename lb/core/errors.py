@@ -68,6 +68,18 @@ class LimitError(LbError):
     reason = "LIMIT_EXCEEDED"
 
 
+class GoneError(LbError):
+    """What was asked for is no longer kept, or not there yet: begin anew."""
+
+    reason = "OUT_OF_RANGE"
+
+
+class DeniedError(LbError):
+    """The caller may not do this: another role is needed."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class UnavailableError(LbError):
     """The daemon can't do it now (data plane not ready, store not writable); the configuration is unchanged."""
 

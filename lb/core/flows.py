@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lb.core.moves import Words
-from lb.core.slots import COLLECT_SLACK_SECONDS, SCAN_SLACK_SECONDS, SLACK_SECONDS, Kind, blocks, kind, life_limit, live
+from lb.core.slots import (
+    COLLECT_SLACK_SECONDS,
+    SCAN_SLACK_SECONDS,
+    SLACK_SECONDS,
+    Kind,
+    Life,
+    blocks,
+    kind,
+    life_limit,
+    live,
+)
 
 RAISE_SECONDS = 10
 """A longer ``settle_seconds`` may be written for so long after a scan that found no entry which expires meanwhile."""
@@ -49,14 +59,16 @@ class FlowCounts:
 class Census:
     """What one scan found.
 
-    ``entries``: how many there were. ``live``: live entries by backend index. ``blocked``: (ring, slot) pairs with an
-    entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again. ``orphans``: keys of
-    VIPs or rings that no packet can reach, by VIP index. ``expiring``: rings with an entry that a longer
-    ``settle_seconds`` would bring back to life, now or within ``RAISE_SECONDS``.
+    ``entries``: how many there were. ``open``, ``closing``: live entries by backend index, before and after the
+    client's FIN; of a backend that drains, without those of clients that were silent for too long. ``blocked``: (ring,
+    slot) pairs with an entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again.
+    ``orphans``: keys of VIPs or rings that no packet can reach, by VIP index. ``expiring``: rings with an entry that a
+    longer ``settle_seconds`` would bring back to life, now or within ``RAISE_SECONDS``.
     """
 
     entries: int = 0
-    live: dict[int, int] = field(default_factory=dict)
+    open: dict[int, int] = field(default_factory=dict)
+    closing: dict[int, int] = field(default_factory=dict)
     blocked: set[tuple[int, int]] = field(default_factory=set)
     dead: list[bytes] = field(default_factory=list)
     orphans: dict[int, list[bytes]] = field(default_factory=dict)
@@ -68,7 +80,8 @@ class Observer:
     """Against what a scan judges entries: taken after a fence that follows the last write.
 
     ``epochs``: by backend index. ``vips``: VIP indices in use. ``settle_seconds``: by ring in use. ``tracked``: slot
-    words by ring, of the rings that have TRACKED slots.
+    words by ring, of the rings that have TRACKED slots. ``drain_seconds``: by backend index, how long clients of a
+    backend that drains may be silent to be waited for.
     """
 
     now: int
@@ -76,6 +89,7 @@ class Observer:
     vips: Container[int]
     settle_seconds: Mapping[int, int]
     tracked: Mapping[int, Words]
+    drain_seconds: Mapping[int, int] = field(default_factory=dict)
 
     def judge(self, census: Census, entries: Iterable[Entry]) -> None:
         """Add a piece of a scan to the census."""
@@ -90,7 +104,9 @@ class Observer:
             if limit == settle and not live(entry.epoch, epoch, entry.seen, self.now + RAISE_SECONDS, limit):
                 census.expiring.add(entry.ring)
             if live(entry.epoch, epoch, entry.seen, self.now, limit, SCAN_SLACK_SECONDS):
-                census.live[entry.backend] = census.live.get(entry.backend, 0) + 1
+                if self.now - entry.seen < self.drain_seconds.get(entry.backend, limit) + SCAN_SLACK_SECONDS:
+                    held = census.closing if entry.life == Life.CLOSING else census.open
+                    held[entry.backend] = held.get(entry.backend, 0) + 1
                 words = self.tracked.get(entry.ring)
                 if words is not None and blocks(words[entry.slot], entry.backend, entry.life):
                     census.blocked.add((entry.ring, entry.slot))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from lb.core.errors import RefusedError
 from lb.core.model import RING_SIZE, Protocol
 from lb.core.slots import NONE, TRACKED, base, current
 
@@ -56,7 +57,26 @@ def impact(
     for before, after in changes:
         elsewhere = current(before) != current(after) and current(before) != NONE
         moved += current(before) != current(after)
-        # Flows without an entry are on the old backend of a move, else on the slot's own.
-        holder = current(before) if base(before) == TRACKED else base(before)
-        cut += holder != NONE and (holder not in accepting or (elsewhere and not protected))
+        # Older flows of a slot that moves are on its old backend, and those that began since on the new one.
+        holders = {current(before), base(before)} - {NONE, TRACKED}
+        cut += not holders <= accepting or (elsewhere and not protected)
     return Impact(pool, protocol, moved, cut)
+
+
+def measure(
+    pool: str, protocol: Protocol, before: Iterable[int], after: Iterable[int], accepting: AbstractSet[int]
+) -> Impact:
+    """What became of a ring, from all its words before and after; protection is not seen in them."""
+    changes = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
+    return impact(pool, protocol, changes, accepting)
+
+
+def check_move(impacts: Iterable[Impact], max_percent: float) -> None:
+    """Raise ``RefusedError`` when a change would move or cut more of a ring than the operator allows."""
+    for found in impacts:
+        share = max(found.new_share, found.old_share)
+        if 100 * share > max_percent:
+            raise RefusedError(
+                f"pool {found.pool!r}, {found.protocol.name}: {100 * share:.1f} % of the slots would move or be cut, "
+                f"more than the {max_percent:g} % that are allowed: change less at once, or raise --max-move"
+            )

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 from lb.core.hashing import v4_mapped
+from lb.core.health import FULL, Health, Status
 from lb.core.layout import BackendEntry
 from lb.core.maglev import Member, build_ring
-from lb.core.model import RING_SIZE, AdminState, Backend, Hop, Settings, Unresolved
+from lb.core.model import RING_SIZE, AdminState, Backend, Hop, OnDown, Pool, Settings, Unresolved
 
 Candidates = tuple[tuple[int, bytes, int], ...]
 """What a ring is made of: (backend index, identity, weight) of each candidate, in the pool's order."""
@@ -46,23 +48,78 @@ def takes_flows(backend: Backend) -> bool:
     return backend.admin_state is AdminState.ENABLED and backend.weight > 0
 
 
-def why_not_candidate(backend: Backend, hop: Hop) -> str:
-    """Why a backend is outside the ring, in words; empty when it is inside."""
-    match backend.admin_state, backend.weight, hop:
-        case AdminState.DISABLED, _, _:
-            return "disabled by the operator"
-        case AdminState.DRAINING, _, _:
-            return "draining: no new flows"
-        case _, 0, _:
-            return "weight 0: no new flows"
-        case _, _, Unresolved(reason):
-            return reason
-    return ""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a member stands, before the pool as a whole is looked at.
+
+    ``reachable``: the data plane has an entry for it, or will have. ``accepted``: it accepts flows now. ``stands_by``:
+    it does, but was outside the ring when its checks began anew.
+    """
+
+    backend: Backend
+    index: int
+    hop: Hop
+    health: Health
+    reachable: bool
+    accepted: bool
+    stands_by: bool = False
+
+    @property
+    def is_healthy(self) -> bool:
+        """UP; while there is no verdict, a member is what it was."""
+        return self.health.status is Status.UP or (
+            self.health.status is Status.UNKNOWN and self.accepted and not self.stands_by
+        )
+
+    def accepts(self, pool: Pool, *, open_: bool) -> bool:
+        """Whether it serves the flows that it has. ``open_``: the pool fails open."""
+        if self.backend.admin_state is AdminState.DISABLED or not (self.accepted or self.reachable):
+            return False
+        if self.is_healthy or (open_ and takes_flows(self.backend)):
+            return True
+        # Without a verdict it is what it was; when its checks fail it keeps its flows only if the operator wants that.
+        keeps = self.health.status is Status.UNKNOWN or pool.on_down is OnDown.KEEP
+        return keeps and self.accepted
+
+    def why_not_candidate(self, *, open_: bool) -> str:
+        """Why it is outside the ring, in words; empty when it is inside."""
+        match self.backend.admin_state, self.backend.weight, self.hop:
+            case AdminState.DISABLED, _, _:
+                return "disabled by the operator"
+            case AdminState.DRAINING, _, _:
+                return "draining: no new flows"
+            case _, 0, _:
+                return "weight 0: no new flows"
+            case _, _, Unresolved(reason):
+                return reason
+        if self.is_healthy or open_:
+            return ""
+        if self.health.status is Status.DOWN:
+            return f"its checks fail: {self.health.reason}"
+        return self.health.reason or "its health check has no verdict yet"
 
 
-def candidate(index: int, backend: Backend) -> tuple[int, bytes, int]:
-    """A member of the ring; its address is its identity, so that renaming it moves no flow."""
-    return index, v4_mapped(backend.address), backend.weight
+def fails_open(pool: Pool, standings: Sequence[Standing]) -> bool:
+    """Whether too few of the members that could take flows are healthy to leave the others out."""
+    if pool.health_check is None or not pool.fail_open:
+        return False
+    able = [standing for standing in standings if takes_flows(standing.backend)]
+    healthy = sum(standing.is_healthy for standing in able)
+    return bool(able) and (healthy == 0 or 100 * healthy < pool.min_healthy_percent * len(able))
+
+
+def candidates(inside: Sequence[Standing]) -> Candidates:
+    """The ring's members; the address is the identity, so that renaming a backend moves no flow."""
+    weights = [standing.backend.weight for standing in inside]
+    ramps = [standing.health.ramp for standing in inside]
+    if any(ramp != FULL for ramp in ramps):
+        weights = [weight * ramp for weight, ramp in zip(weights, ramps, strict=True)]
+        shared = gcd(*weights)
+        weights = [weight // shared for weight in weights]
+    return tuple(
+        (standing.index, v4_mapped(standing.backend.address), weight)
+        for standing, weight in zip(inside, weights, strict=True)
+    )
 
 
 def pool_ring(candidates: Candidates, known: Ring | None) -> Ring:

@@ -163,9 +163,10 @@ Hop = NextHop | Unresolved
 class DrainState:
     """How far a backend that takes no new flows is.
 
-    ``flows``: live entries of the flow table that name it, as of the last scan. ``packets_per_second``: to it.
-    ``untracked_until``: seconds since the epoch (UTC) until which it may have flows that are not in the table; 0 = it has
-    none. ``drained``: no slot and no live flow names it. ``cut``: flows that it had at its deadline.
+    ``flows``: live entries of the flow table that name it, as of the last scan, without the ``closing`` ones, whose
+    client has sent its FIN. ``packets_per_second``: to it.
+    ``untracked_until``: seconds since the epoch (UTC) until which it may have flows that are not in the table; 0 = it
+    has none. ``drained``: no slot and no live flow names it. ``cut``: flows that it had at its deadline.
     """
 
     flows: int
@@ -173,6 +174,7 @@ class DrainState:
     untracked_until: float
     drained: bool
     cut: int = 0
+    closing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

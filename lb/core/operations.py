@@ -28,7 +28,10 @@ class SetEpoch:
 
 @dataclass(frozen=True, slots=True)
 class WriteSlots:
-    """Store slot words one by one, ``slots[i]`` gets ``words[i]``; makes the ring when it is not there."""
+    """Store slot words one by one, ``slots[i]`` gets ``words[i]``; makes the ring when it is not there.
+
+    ``slots`` is a ``range`` when no packet can reach the ring yet: it may then be written at one go.
+    """
 
     ring: int
     slots: Sequence[int]

@@ -6,23 +6,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from lb.core.allocation import Allocation, allocate
+from lb.core.health import UNCHECKED, Health, Status
+from lb.core.impact import Impact, impact
 from lb.core.layout import VIP_ADDRESS, BackendEntry
-from lb.core.members import (
-    Candidates,
-    Ring,
-    backend_entry,
-    candidate,
-    pool_ring,
-    takes_flows,
-    why_not_candidate,
+from lb.core.members import Candidates, Ring, takes_flows
+from lb.core.model import (
+    RING_SIZE,
+    Address,
+    Backend,
+    BackendState,
+    Config,
+    Hop,
+    OnDown,
+    Pool,
+    Protocol,
+    RingState,
 )
-from lb.core.model import RING_SIZE, Address, AdminState, Backend, BackendState, Config, Hop, Pool, Protocol, RingState
-from lb.core.moves import Moves, Words, count, evaluate, restore
+from lb.core.moves import Evaluation, Moves, Words, count, evaluate, restore, stable_words
 from lb.core.operations import Operation, ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
-from lb.core.slots import Facts, Kind, move_limit
+from lb.core.pool_work import Inputs, PoolWork, pool_work
+from lb.core.slots import Facts, Kind, current, move_limit
 from lb.core.vip_table import VipEntry
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class Observed:
     be tracked, since before the last fence: only their moves may end. ``collected``: rings without entries that a
     longer ``settle_seconds`` would bring back to life. ``first``: the first plan of this daemon, or after a batch that
     was cut short: it changes no epoch, and brings the slots in line with what the epochs say; everything else comes in
-    the next batch.
+    the next batch. ``health``: what the checks say of a backend of a pool.
     """
 
     now: int
@@ -47,6 +56,21 @@ class Observed:
     held: AbstractSet[int] = frozenset()
     collected: AbstractSet[int] = frozenset()
     first: bool = False
+    health: Callable[[Pool, Backend], Health] = lambda _pool, _backend: UNCHECKED
+
+
+@dataclass(frozen=True, slots=True)
+class RingInputs:
+    """All that a ring's words depend on, but for time and for what scans find.
+
+    ``accepting``, ``draining``: backend indices; moves away from the latter may end after ``drain_idle_seconds``.
+    """
+
+    candidates: Candidates
+    accepting: AbstractSet[int]
+    draining: AbstractSet[int]
+    settle_seconds: int
+    drain_idle_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +81,60 @@ class RingWork:
     nothing moves. ``waits``: for the collector, before flows may be silent for longer.
     """
 
-    candidates: Candidates
-    accepting: AbstractSet[int]
-    settle_seconds: int
+    inputs: RingInputs
     moves: Moves
     state: RingState
     limit: int
     due_at: int | None
     waits: bool = False
 
+    @property
+    def accepting(self) -> AbstractSet[int]:
+        """Backend indices that accepted flows."""
+        return self.inputs.accepting
+
+    @property
+    def settle_seconds(self) -> int:
+        """How long an established flow may be silent."""
+        return self.inputs.settle_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """What the data plane holds, as far as this daemon wrote or read it; what is not here is written again.
 
-    ``epochs``: of every backend index. ``pools``: by pool name. ``rings``: by ring index.
+    ``epochs``: of every backend index. ``pools``: by pool name. ``rings``: by ring index. ``odd``: indices with an odd
+    epoch, None = not known. ``config``: what was written; the same object again needs no second look.
+    ``standing_by``: backend indices that accept but were outside the ring when their checks began anew.
     """
 
     epochs: Sequence[int]
     entries: Mapping[int, BackendEntry] = field(default_factory=dict)
-    pools: Mapping[str, Ring] = field(default_factory=dict)
+    pools: Mapping[str, PoolWork] = field(default_factory=dict)
     rings: Mapping[int, RingWork] = field(default_factory=dict)
     vips: tuple[VipEntry, ...] | None = None
+    odd: frozenset[int] | None = None
+    config: Config | None = None
+    standing_by: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Operations in order, and what will be true once they are carried out."""
+    """Operations in order, and what will be true once they are carried out.
+
+    ``impacts``: on the rings whose slots change. ``failing_open``: pools that use members whose checks fail.
+    """
 
     operations: tuple[Operation, ...]
     allocation: Allocation
     written: Written
     backends: Mapping[tuple[str, str], BackendState]
+    impacts: tuple[Impact, ...] = ()
+    failing_open: frozenset[str] = frozenset()
 
 
 def plan(config: Config, allocation: Allocation, written: Written, observed: Observed) -> Plan:
-    """Compute what has to be written.
+    """Compute what has to be written, at the cost of what has changed since ``written``.
 
     Order: counters of reused numbers, backends, epochs, rings, VIPs; so nothing is reachable before it is complete, and
     what is no longer reachable may go at any time.
@@ -107,89 +149,129 @@ def plan(config: Config, allocation: Allocation, written: Written, observed: Obs
     draft.set_epochs()
     for (pool_name, protocol), number in draft.numbers.rings.items():
         draft.add_ring(config.pools[pool_name], Protocol(protocol), number)
-    vips = _vip_entries(config, draft.numbers)
-    if vips != written.vips:
-        draft.operations.append(SwapVips(vips))
-    now_written = Written(draft.epochs, draft.entries, draft.pools, draft.rings, vips)
-    return Plan(tuple(draft.operations), draft.numbers, now_written, draft.states)
+    draft.set_vips()
+    return draft.finish()
 
 
 class _Draft:
     """A plan in the making."""
 
     def __init__(self, config: Config, allocation: Allocation, written: Written, observed: Observed) -> None:
-        self.numbers = allocate(config, allocation)
-        self.operations: list[Operation] = []
-        self.epochs = list(written.epochs)
-        self.entries: dict[int, BackendEntry] = {}
-        self.pools: dict[str, Ring] = {}
-        self.rings: dict[int, RingWork] = {}
-        self.states: dict[tuple[str, str], BackendState] = {}
+        self.numbers = allocate(config, allocation, written.config)
         self._config = config
         self._old = allocation
         self._written = written
         self._observed = observed
+        self._operations: list[Operation] = []
+        self._epochs = list(written.epochs)
+        self._odd = written.odd
+        if self._odd is None:
+            self._odd = frozenset(index for index, epoch in enumerate(self._epochs) if epoch % 2)
         self._accepting: set[int] = set()
-        self._draining: set[int] = set()
+        self._standing_by: set[int] = set()
+        self._entries: dict[int, BackendEntry] = {}
+        self._pools: dict[str, PoolWork] = {}
+        self._rings: dict[int, RingWork] = {}
+        self._vips: tuple[VipEntry, ...] = ()
+        self._states: dict[tuple[str, str], BackendState] = {}
+        self._impacts: list[Impact] = []
 
     def reset_counters(self) -> None:
         """Numbers that are used again begin at zero."""
-        vips = tuple(i for name, i in self.numbers.vips.items() if name not in self._old.vips)
-        backends = tuple(i for key, i in self.numbers.backends.items() if key not in self._old.backends)
+        vips = _added(self.numbers.vips, self._old.vips)
+        backends = _added(self.numbers.backends, self._old.backends)
         if vips or backends:
-            self.operations.append(ResetCounters(vips, backends))
+            self._operations.append(ResetCounters(vips, backends))
 
     def add_pool(self, pool: Pool) -> None:
         """Entries of its members, who accepts, and its Maglev answer."""
-        candidates = []
-        reasons: dict[str, tuple[int, str, Hop]] = {}
-        for backend in pool.backends.values():
-            index = self.numbers.backends[pool.name, backend.name, str(backend.address)]
-            hop = self._observed.hop(backend.address)
-            accepts = self._add_backend(backend, index, hop)
-            reason = why_not_candidate(backend, hop)
-            if accepts and not reason:
-                candidates.append(candidate(index, backend))
-            reasons[backend.name] = index, reason, hop
-        ring = pool_ring(tuple(candidates), self._written.pools.get(pool.name))
-        self.pools[pool.name] = ring
-        for name, (index, reason, hop) in reasons.items():
-            self.states[pool.name, name] = BackendState(ring.counts.get(index, 0), reason, hop)
+        known = self._written.pools.get(pool.name)
+        if known is not None and known.inputs.pool is pool:
+            indices = known.inputs.indices
+        else:
+            numbers, name = self.numbers.backends, pool.name
+            indices = tuple(numbers[name, backend.name, str(backend.address)] for backend in pool.backends.values())
+        assert self._odd is not None
+        odd, observed = self._odd, self._observed
+        seen = tuple(
+            (observed.hop(backend.address), observed.health(pool, backend), index in odd)
+            for backend, index in zip(pool.backends.values(), indices, strict=True)
+        )
+        standing_by = self._find_standing_by(pool, indices, seen)
+        inputs = Inputs(self._config.settings, pool, indices, seen, standing_by, observed.first)
+        work = pool_work(inputs, self._written.entries, known)
+        self._pools[pool.name] = work
+        self._entries |= work.entries
+        self._states |= work.states
+        self._accepting |= work.accepting
+        self._standing_by |= standing_by
+        if work is not known:
+            for index, entry in work.entries.items():
+                if self._written.entries.get(index) != entry:
+                    self._operations.append(WriteBackend(index, entry))
 
-    def _add_backend(self, backend: Backend, index: int, hop: Hop) -> bool:
-        known = self._written.entries.get(index)
-        entry = backend_entry(self._config.settings, backend, hop) or known
-        if entry is not None:
-            self.entries[index] = entry
-            if entry != known:
-                self.operations.append(WriteBackend(index, entry))
-        if not takes_flows(backend):
-            self._draining.add(index)
-        accepted = self.epochs[index] % 2 == 1
-        # A backend whose next hop is lost keeps its flows, on the address that was last known.
-        accepts = backend.admin_state is not AdminState.DISABLED and (accepted or entry is not None)
-        if self._observed.first:
-            accepts = accepted
-        if accepts:
-            self._accepting.add(index)
-        return accepts
+    def _find_standing_by(
+        self, pool: Pool, indices: tuple[int, ...], seen: tuple[tuple[Hop, Health, bool], ...]
+    ) -> frozenset[int]:
+        """Backends that kept their flows while their checks failed, and have no verdict of this daemon yet.
+
+        The epoch does not tell them from healthy ones, but the slots do: none gives them new flows.
+        """
+        if pool.health_check is None or pool.on_down is not OnDown.KEEP:
+            return frozenset()
+        waiting = {
+            index
+            for backend, index, (_, health, accepted) in zip(pool.backends.values(), indices, seen, strict=True)
+            if accepted and health.status is Status.UNKNOWN and takes_flows(backend)
+        }
+        if not self._observed.first:
+            return frozenset(waiting & self._written.standing_by)
+        numbers = [number for (name, _), number in self._old.rings.items() if name == pool.name]
+        inside = {current(word) for number in numbers for word in self._observed.slots(number)}
+        # A pool that no VIP used has no slots that could tell.
+        return frozenset(waiting - inside) if numbers else frozenset()
 
     def set_epochs(self) -> None:
         """Parity of every index; one that the configuration does not know does not accept."""
+        assert self._odd is not None
         if self._observed.first:
-            self._accepting = {index for index, epoch in enumerate(self.epochs) if epoch % 2}
+            self._accepting = set(self._odd)
             return
-        for index, epoch in enumerate(self.epochs):
-            if epoch % 2 != (index in self._accepting):
-                self.epochs[index] = epoch + 1 & 0xFFFFFFFF
-                self.operations.append(SetEpoch(index, self.epochs[index]))
+        for index in sorted(self._odd ^ self._accepting):
+            self._epochs[index] = self._epochs[index] + 1 & 0xFFFFFFFF
+            self._operations.append(SetEpoch(index, self._epochs[index]))
+
+    def set_vips(self) -> None:
+        """The VIP table, where anything bears on it."""
+        known, before = self._written.vips, self._written.config
+        if known is not None and before is not None and before.vips is self._config.vips:
+            self._vips = known
+            return
+        self._vips = _vip_entries(self._config, self.numbers)
+        if self._vips != known:
+            self._operations.append(SwapVips(self._vips))
+
+    def finish(self) -> Plan:
+        """The plan."""
+        written = Written(
+            self._epochs,
+            self._entries,
+            self._pools,
+            self._rings,
+            self._vips,
+            frozenset(self._accepting),
+            self._config,
+            frozenset(self._standing_by),
+        )
+        failing_open = frozenset(name for name, work in self._pools.items() if work.failing_open)
+        return Plan(tuple(self._operations), self.numbers, written, self._states, tuple(self._impacts), failing_open)
 
     def add_ring(self, pool: Pool, protocol: Protocol, number: int) -> None:
         """Next words of a ring's slots, where anything bears on them."""
-        ring = self.pools[pool.name]
-        members = {self.numbers.backends[pool.name, b.name, str(b.address)] for b in pool.backends.values()}
+        pool_work = self._pools[pool.name]
+        ring = pool_work.ring
         # The first plan has to know those that the configuration has lost as well.
-        accepting = frozenset(self._accepting if self._observed.first else members & self._accepting)
+        accepting = frozenset(self._accepting) if self._observed.first else pool_work.accepting
         settle = pool.udp_settle_seconds if protocol is Protocol.UDP else pool.settle_seconds
         before = self._written.rings.get(number)
         # A number that is new to its pool holds another one's words, which no packet has seen.
@@ -202,11 +284,11 @@ class _Draft:
             # A longer time would bring expired entries back to life.
             settle = in_force
         if before is None or before.settle_seconds != settle:
-            self.operations.append(SetSettle(number, settle))
-        if before is not None and self._is_settled(before, ring, accepting, settle):
-            self.rings[number] = replace(before, waits=waits)
+            self._operations.append(SetSettle(number, settle))
+        inputs = RingInputs(ring.candidates, accepting, pool_work.draining, settle, pool.drain_idle_seconds)
+        if before is not None and before.inputs == inputs and not self._is_called_for(number):
+            self._rings[number] = replace(before, waits=waits)
             return
-        words = self._observed.slots(number)
         facts = Facts(
             now=self._observed.now,
             accepting=accepting,
@@ -214,31 +296,46 @@ class _Draft:
             refused_at=self._observed.refused_at(number),
             reachable=not fresh,
             timers=number in self._observed.held,
-            draining=self._draining & members,
-            drain_limit=move_limit(pool.drain_idle_seconds),
+            draining=inputs.draining,
+            drain_limit=move_limit(inputs.drain_idle_seconds),
             udp=protocol is Protocol.UDP,
         )
-        moves = restore(words, self._observed.now) if before is None else before.moves
-        found = evaluate(words, ring.target, moves, facts, self._observed.clear.get(number, frozenset()))
+        found = self._evaluate(number, ring, before, facts)
         if found.slots:
-            self.operations.append(WriteSlots(number, found.slots, found.words))
-        work = _ring_work(ring.candidates, accepting, settle, found.moves, protocol, facts)
-        self.rings[number] = replace(work, waits=waits)
+            self._operations.append(WriteSlots(number, found.slots, found.words))
+            if not fresh:
+                words = self._observed.slots(number)
+                changes = ((words[slot], word) for slot, word in zip(found.slots, found.words, strict=True))
+                self._impacts.append(impact(pool.name, protocol, changes, accepting, protected=settle > 0))
+        work = _ring_work(inputs, found.moves, protocol, facts)
+        self._rings[number] = replace(work, waits=waits)
 
-    @staticmethod
-    def _is_settled(before: RingWork, ring: Ring, accepting: AbstractSet[int], settle: int) -> bool:
-        was = before.candidates, before.accepting, before.settle_seconds
-        return not before.moves and was == (ring.candidates, accepting, settle)
+    def _is_called_for(self, number: int) -> bool:
+        """Whether time or a scan may change a ring that is as its inputs want it.
+
+        Else its moves stay what they are, however many there are: only timers end them, and those of ``held`` alone.
+        """
+        return number in self._observed.held or number in self._observed.clear
+
+    def _evaluate(self, number: int, ring: Ring, before: RingWork | None, facts: Facts) -> Evaluation:
+        if not facts.reachable:
+            # No packet has seen them: written whole, without a look at what was there.
+            return Evaluation(range(RING_SIZE), stable_words(ring.target), {})
+        words = self._observed.slots(number)
+        moves = restore(words, self._observed.now) if before is None else before.moves
+        return evaluate(words, ring.target, moves, facts, self._observed.clear.get(number, frozenset()))
 
 
-def _ring_work(
-    candidates: Candidates, accepting: AbstractSet[int], settle: int, moves: Moves, protocol: Protocol, facts: Facts
-) -> RingWork:
+def _ring_work(inputs: RingInputs, moves: Moves, protocol: Protocol, facts: Facts) -> RingWork:
     counts = count(RING_SIZE, moves)
     state = RingState(protocol, counts[Kind.STABLE], counts[Kind.MOVING], counts[Kind.TRACKED])
     limit = min(facts.limit, facts.drain_limit) if facts.draining else facts.limit
     began = min((moved for moved in moves.values() if moved is not None), default=None)
-    return RingWork(candidates, accepting, settle, moves, state, limit, None if began is None else began + limit)
+    return RingWork(inputs, moves, state, limit, None if began is None else began + limit)
+
+
+def _added(new: Mapping[K, int], old: Mapping[K, int]) -> tuple[int, ...]:
+    return () if new is old else tuple(index for key, index in new.items() if key not in old)
 
 
 def _vip_entries(config: Config, numbers: Allocation) -> tuple[VipEntry, ...]:

@@ -3,17 +3,19 @@
 
 A ``parse_*`` function notes what is wrong in ``found`` and returns a stand-in, so that one pass collects every
 violation of an input. Build the object only when ``found`` stayed empty (``raise_if_any``). Addresses and prefixes:
-``lb.core.addresses``.
+``lb.core.addresses``; health checks and what hangs on them: ``lb.core.validate_checks``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from enum import Enum
+from typing import TypeVar
 
 from lb.core.errors import InvalidError, LimitError, RefusedError, Violation
 from lb.core.limits import MAX_BACKENDS, MAX_BACKENDS_PER_POOL, MAX_POOLS, MAX_VIPS
-from lb.core.model import MAX_WEIGHT, Address, AdminState, Config, HashPolicy, Protocol, Vip
+from lb.core.model import MAX_WEIGHT, Address, AdminState, Backend, Config, HashPolicy, Pool, Protocol, Vip
 
 Found = list[Violation]
 
@@ -24,6 +26,13 @@ MAX_SETTLE_SECONDS = 604_800
 
 MAX_UDP_SETTLE_SECONDS = 86_400
 MAX_DRAIN_IDLE_SECONDS = 604_800
+MAX_DEADLINE_SECONDS = 604_800
+"""From now, of a drain."""
+
+END_OF_TIME = 253_402_300_799
+"""Last second of the year 9999, since the epoch: later ones can't be shown."""
+
+E = TypeVar("E", bound=Enum)
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _QUOTED = 60
@@ -99,20 +108,42 @@ def parse_protocol(found: Found, field: str, text: str) -> Protocol:
 
 def parse_hash_policy(found: Found, field: str, text: str) -> HashPolicy:
     """Hash policy of a VIP by name."""
-    if text not in HashPolicy.__members__:
-        choices = ", ".join(member.name for member in HashPolicy)
-        found.append(Violation(field, f"{quote(text)} is not a hash policy: choose one of {choices}"))
-        return HashPolicy.FIVE_TUPLE
-    return HashPolicy[text]
+    return parse_choice(found, field, text, HashPolicy.FIVE_TUPLE, "a hash policy")
 
 
 def parse_admin_state(found: Found, field: str, text: str) -> AdminState:
     """Admin state of a backend by name."""
-    if text not in AdminState.__members__:
-        choices = ", ".join(member.name for member in AdminState)
-        found.append(Violation(field, f"{quote(text)} is not an admin state: choose one of {choices}"))
-        return AdminState.ENABLED
-    return AdminState[text]
+    return parse_choice(found, field, text, AdminState.ENABLED, "an admin state")
+
+
+def parse_choice(found: Found, field: str, text: str, stand_in: E, what: str) -> E:
+    """A member of an enum by name; ``what`` it is, for the message."""
+    kind = type(stand_in)
+    if text not in kind.__members__:
+        choices = ", ".join(kind.__members__)
+        found.append(Violation(field, f"{quote(text)} is not {what}: choose one of {choices}"))
+        return stand_in
+    return kind[text]
+
+
+def parse_drain_deadline(found: Found, field: str, number: int, known: int, now: float | None) -> int:
+    """When a drain ends, in seconds since the epoch; 0 means never.
+
+    Args:
+        known: The backend's present deadline: whoever sends it back wants no new one.
+        now: Seconds since the epoch; None accepts times that have passed: files and exports grow old.
+    """
+    if not 0 <= number <= END_OF_TIME:
+        found.append(Violation(field, f"{number} is not a time: give seconds since the epoch, or 0 for no deadline"))
+    elif now is not None and number not in (0, known) and number <= now:
+        remedy = "give a later time, or set admin_state DISABLED to cut the flows now"
+        found.append(Violation(field, f"{number} has passed, it is {int(now)} now: {remedy}"))
+    return number
+
+
+def parse_deadline_seconds(found: Found, field: str, number: int) -> int:
+    """How long a drain may take; 0 means for as long as flows need."""
+    return _parse_seconds(found, field, number, MAX_DEADLINE_SECONDS, "no deadline")
 
 
 def parse_description(found: Found, field: str, text: str) -> str:
@@ -152,11 +183,14 @@ def check_edit(before: Config, after: Config, local_addresses: Iterable[Address]
     So an address that the box got after a VIP was made does not block unrelated edits, nor the way back.
     """
     _check_limits(before, after)
-    local = frozenset(local_addresses)
-    for name, vip in after.vips.items():
-        if before.vips.get(name) != vip:
-            check_vip_address(vip, local)
-    new_loops = _loops(after) - _loops(before)
+    if after.vips is not before.vips:
+        local = frozenset(local_addresses)
+        for name, vip in after.vips.items():
+            if before.vips.get(name) != vip:
+                check_vip_address(vip, local)
+    new_loops = _loops(after, before)
+    if new_loops:
+        new_loops -= _loops(before, after)
     if new_loops:
         vip_name, pool, backend = min(new_loops)
         address = after.vips[vip_name].address
@@ -166,16 +200,32 @@ def check_edit(before: Config, after: Config, local_addresses: Iterable[Address]
         )
 
 
-def _loops(config: Config) -> set[tuple[str, str, str]]:
+def _loops(config: Config, other: Config) -> set[tuple[str, str, str]]:
+    """Backends that are VIPs, as (vip, pool, backend); without those that ``other`` has for certain too."""
+    if config.vips is not other.vips:
+        members = [(pool.name, backend) for pool in config.pools.values() for backend in pool.backends.values()]
+    else:
+        members = [
+            found for pool in config.pools.values() for found in _newly_addressed(pool, other.pools.get(pool.name))
+        ]
+    if not members:
+        return set()
     vips: dict[Address, list[str]] = {}
     for vip in config.vips.values():
         vips.setdefault(vip.address, []).append(vip.name)
-    return {
-        (vip_name, pool.name, backend.name)
-        for pool in config.pools.values()
-        for backend in pool.backends.values()
-        for vip_name in vips.get(backend.address, ())
-    }
+    return {(vip_name, pool, backend.name) for pool, backend in members for vip_name in vips.get(backend.address, ())}
+
+
+def _newly_addressed(pool: Pool, other: Pool | None) -> list[tuple[str, Backend]]:
+    """Members of a pool whose addresses the other one does not have under the same name."""
+    if pool is other:
+        return []
+    before = other.backends if other else {}
+    return [
+        (pool.name, backend)
+        for name, backend in pool.backends.items()
+        if name not in before or before[name].address != backend.address
+    ]
 
 
 def _check_limits(before: Config, after: Config) -> None:

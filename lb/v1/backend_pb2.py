@@ -27,7 +27,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13lb/v1/backend.proto\x12\x05lb.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x02\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12.\n\x0b\x61\x64min_state\x18\x04 \x01(\x0e\x32\x19.lb.v1.Backend.AdminState\x12!\n\x19\x64rain_deadline_at_seconds\x18\x05 \x01(\x03\x12$\n\x06status\x18\x32 \x01(\x0b\x32\x14.lb.v1.BackendStatus\x12\x0c\n\x04\x65tag\x18\x64 \x01(\t\"R\n\nAdminState\x12\x1b\n\x17\x41\x44MIN_STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x45NABLED\x10\x01\x12\x0c\n\x08\x44RAINING\x10\x02\x12\x0c\n\x08\x44ISABLED\x10\x03\x42\t\n\x07_weight\"\xa9\x01\n\rBackendStatus\x12\x0f\n\x07in_ring\x18\x01 \x01(\x08\x12\r\n\x05slots\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12 \n\x08next_hop\x18\x04 \x01(\x0b\x32\x0e.lb.v1.NextHop\x12#\n\x06health\x18\x05 \x01(\x0b\x32\x13.lb.v1.HealthStatus\x12!\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x12.lb.v1.DrainStatus\"\xdd\x01\n\x0cHealthStatus\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.lb.v1.HealthStatus.State\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x03 \x01(\t\x12\x16\n\x0eweight_percent\x18\x04 \x01(\r\"L\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tUNCHECKED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x06\n\x02UP\x10\x03\x12\x08\n\x04\x44OWN\x10\x04\"\x91\x01\n\x0b\x44rainStatus\x12\r\n\x05\x66lows\x18\x01 \x01(\x04\x12\x1a\n\x12packets_per_second\x18\x02 \x01(\x01\x12\x33\n\x0funtracked_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64rained\x18\x04 \x01(\x08\x12\x11\n\tcut_flows\x18\x05 \x01(\x04\"\xc0\x01\n\x07NextHop\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.lb.v1.NextHop.State\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\tinterface\x18\x03 \x01(\t\x12\x0f\n\x07gateway\x18\x04 \x01(\t\x12\x0b\n\x03mac\x18\x05 \x01(\t\x12\x11\n\tmtu_bytes\x18\x06 \x01(\r\"<\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08RESOLVED\x10\x01\x12\x0e\n\nUNRESOLVED\x10\x02\"!\n\x11GetBackendRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListBackendsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x14ListBackendsResponse\x12 \n\x08\x62\x61\x63kends\x18\x01 \x03(\x0b\x32\x0e.lb.v1.Backend\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x14\x43reateBackendRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nbackend_id\x18\x02 \x01(\t\x12\x1f\n\x07\x62\x61\x63kend\x18\x03 \x01(\x0b\x32\x0e.lb.v1.Backend\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x7f\n\x14UpdateBackendRequest\x12\x1f\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x0e.lb.v1.Backend\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"I\n\x14\x44\x65leteBackendRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"b\n\x13\x44rainBackendRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65\x61\x64line_seconds\x18\x02 \x01(\r\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x32\x8f\x03\n\x0e\x42\x61\x63kendService\x12\x36\n\nGetBackend\x12\x18.lb.v1.GetBackendRequest\x1a\x0e.lb.v1.Backend\x12G\n\x0cListBackends\x12\x1a.lb.v1.ListBackendsRequest\x1a\x1b.lb.v1.ListBackendsResponse\x12<\n\rCreateBackend\x12\x1b.lb.v1.CreateBackendRequest\x1a\x0e.lb.v1.Backend\x12<\n\rUpdateBackend\x12\x1b.lb.v1.UpdateBackendRequest\x1a\x0e.lb.v1.Backend\x12\x44\n\rDeleteBackend\x12\x1b.lb.v1.DeleteBackendRequest\x1a\x16.google.protobuf.Empty\x12:\n\x0c\x44rainBackend\x12\x1a.lb.v1.DrainBackendRequest\x1a\x0e.lb.v1.Backendb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13lb/v1/backend.proto\x12\x05lb.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x02\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12.\n\x0b\x61\x64min_state\x18\x04 \x01(\x0e\x32\x19.lb.v1.Backend.AdminState\x12!\n\x19\x64rain_deadline_at_seconds\x18\x05 \x01(\x03\x12$\n\x06status\x18\x32 \x01(\x0b\x32\x14.lb.v1.BackendStatus\x12\x0c\n\x04\x65tag\x18\x64 \x01(\t\"R\n\nAdminState\x12\x1b\n\x17\x41\x44MIN_STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x45NABLED\x10\x01\x12\x0c\n\x08\x44RAINING\x10\x02\x12\x0c\n\x08\x44ISABLED\x10\x03\x42\t\n\x07_weight\"\xa9\x01\n\rBackendStatus\x12\x0f\n\x07in_ring\x18\x01 \x01(\x08\x12\r\n\x05slots\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12 \n\x08next_hop\x18\x04 \x01(\x0b\x32\x0e.lb.v1.NextHop\x12#\n\x06health\x18\x05 \x01(\x0b\x32\x13.lb.v1.HealthStatus\x12!\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x12.lb.v1.DrainStatus\"\xdd\x01\n\x0cHealthStatus\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.lb.v1.HealthStatus.State\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x03 \x01(\t\x12\x16\n\x0eweight_percent\x18\x04 \x01(\r\"L\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tUNCHECKED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x06\n\x02UP\x10\x03\x12\x08\n\x04\x44OWN\x10\x04\"\xa8\x01\n\x0b\x44rainStatus\x12\r\n\x05\x66lows\x18\x01 \x01(\x04\x12\x1a\n\x12packets_per_second\x18\x02 \x01(\x01\x12\x33\n\x0funtracked_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64rained\x18\x04 \x01(\x08\x12\x11\n\tcut_flows\x18\x05 \x01(\x04\x12\x15\n\rclosing_flows\x18\x06 \x01(\x04\"\xc0\x01\n\x07NextHop\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.lb.v1.NextHop.State\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\tinterface\x18\x03 \x01(\t\x12\x0f\n\x07gateway\x18\x04 \x01(\t\x12\x0b\n\x03mac\x18\x05 \x01(\t\x12\x11\n\tmtu_bytes\x18\x06 \x01(\r\"<\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08RESOLVED\x10\x01\x12\x0e\n\nUNRESOLVED\x10\x02\"!\n\x11GetBackendRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListBackendsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x14ListBackendsResponse\x12 \n\x08\x62\x61\x63kends\x18\x01 \x03(\x0b\x32\x0e.lb.v1.Backend\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"r\n\x14\x43reateBackendRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nbackend_id\x18\x02 \x01(\t\x12\x1f\n\x07\x62\x61\x63kend\x18\x03 \x01(\x0b\x32\x0e.lb.v1.Backend\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x7f\n\x14UpdateBackendRequest\x12\x1f\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x0e.lb.v1.Backend\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"I\n\x14\x44\x65leteBackendRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"b\n\x13\x44rainBackendRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65\x61\x64line_seconds\x18\x02 \x01(\r\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x32\x8f\x03\n\x0e\x42\x61\x63kendService\x12\x36\n\nGetBackend\x12\x18.lb.v1.GetBackendRequest\x1a\x0e.lb.v1.Backend\x12G\n\x0cListBackends\x12\x1a.lb.v1.ListBackendsRequest\x1a\x1b.lb.v1.ListBackendsResponse\x12<\n\rCreateBackend\x12\x1b.lb.v1.CreateBackendRequest\x1a\x0e.lb.v1.Backend\x12<\n\rUpdateBackend\x12\x1b.lb.v1.UpdateBackendRequest\x1a\x0e.lb.v1.Backend\x12\x44\n\rDeleteBackend\x12\x1b.lb.v1.DeleteBackendRequest\x1a\x16.google.protobuf.Empty\x12:\n\x0c\x44rainBackend\x12\x1a.lb.v1.DrainBackendRequest\x1a\x0e.lb.v1.Backendb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,25 +45,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEALTHSTATUS_STATE']._serialized_start=738
   _globals['_HEALTHSTATUS_STATE']._serialized_end=814
   _globals['_DRAINSTATUS']._serialized_start=817
-  _globals['_DRAINSTATUS']._serialized_end=962
-  _globals['_NEXTHOP']._serialized_start=965
-  _globals['_NEXTHOP']._serialized_end=1157
-  _globals['_NEXTHOP_STATE']._serialized_start=1097
-  _globals['_NEXTHOP_STATE']._serialized_end=1157
-  _globals['_GETBACKENDREQUEST']._serialized_start=1159
-  _globals['_GETBACKENDREQUEST']._serialized_end=1192
-  _globals['_LISTBACKENDSREQUEST']._serialized_start=1194
-  _globals['_LISTBACKENDSREQUEST']._serialized_end=1270
-  _globals['_LISTBACKENDSRESPONSE']._serialized_start=1272
-  _globals['_LISTBACKENDSRESPONSE']._serialized_end=1353
-  _globals['_CREATEBACKENDREQUEST']._serialized_start=1355
-  _globals['_CREATEBACKENDREQUEST']._serialized_end=1469
-  _globals['_UPDATEBACKENDREQUEST']._serialized_start=1471
-  _globals['_UPDATEBACKENDREQUEST']._serialized_end=1598
-  _globals['_DELETEBACKENDREQUEST']._serialized_start=1600
-  _globals['_DELETEBACKENDREQUEST']._serialized_end=1673
-  _globals['_DRAINBACKENDREQUEST']._serialized_start=1675
-  _globals['_DRAINBACKENDREQUEST']._serialized_end=1773
-  _globals['_BACKENDSERVICE']._serialized_start=1776
-  _globals['_BACKENDSERVICE']._serialized_end=2175
+  _globals['_DRAINSTATUS']._serialized_end=985
+  _globals['_NEXTHOP']._serialized_start=988
+  _globals['_NEXTHOP']._serialized_end=1180
+  _globals['_NEXTHOP_STATE']._serialized_start=1120
+  _globals['_NEXTHOP_STATE']._serialized_end=1180
+  _globals['_GETBACKENDREQUEST']._serialized_start=1182
+  _globals['_GETBACKENDREQUEST']._serialized_end=1215
+  _globals['_LISTBACKENDSREQUEST']._serialized_start=1217
+  _globals['_LISTBACKENDSREQUEST']._serialized_end=1293
+  _globals['_LISTBACKENDSRESPONSE']._serialized_start=1295
+  _globals['_LISTBACKENDSRESPONSE']._serialized_end=1376
+  _globals['_CREATEBACKENDREQUEST']._serialized_start=1378
+  _globals['_CREATEBACKENDREQUEST']._serialized_end=1492
+  _globals['_UPDATEBACKENDREQUEST']._serialized_start=1494
+  _globals['_UPDATEBACKENDREQUEST']._serialized_end=1621
+  _globals['_DELETEBACKENDREQUEST']._serialized_start=1623
+  _globals['_DELETEBACKENDREQUEST']._serialized_end=1696
+  _globals['_DRAINBACKENDREQUEST']._serialized_start=1698
+  _globals['_DRAINBACKENDREQUEST']._serialized_end=1796
+  _globals['_BACKENDSERVICE']._serialized_start=1799
+  _globals['_BACKENDSERVICE']._serialized_end=2198
 # @@protoc_insertion_point(module_scope)

@@ -81,18 +81,20 @@ class HealthStatus(_message.Message):
     def __init__(self, state: _Optional[_Union[HealthStatus.State, str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., weight_percent: _Optional[int] = ...) -> None: ...
 
 class DrainStatus(_message.Message):
-    __slots__ = ("flows", "packets_per_second", "untracked_until", "drained", "cut_flows")
+    __slots__ = ("flows", "packets_per_second", "untracked_until", "drained", "cut_flows", "closing_flows")
     FLOWS_FIELD_NUMBER: _ClassVar[int]
     PACKETS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     UNTRACKED_UNTIL_FIELD_NUMBER: _ClassVar[int]
     DRAINED_FIELD_NUMBER: _ClassVar[int]
     CUT_FLOWS_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FLOWS_FIELD_NUMBER: _ClassVar[int]
     flows: int
     packets_per_second: float
     untracked_until: _timestamp_pb2.Timestamp
     drained: bool
     cut_flows: int
-    def __init__(self, flows: _Optional[int] = ..., packets_per_second: _Optional[float] = ..., untracked_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drained: _Optional[bool] = ..., cut_flows: _Optional[int] = ...) -> None: ...
+    closing_flows: int
+    def __init__(self, flows: _Optional[int] = ..., packets_per_second: _Optional[float] = ..., untracked_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drained: _Optional[bool] = ..., cut_flows: _Optional[int] = ..., closing_flows: _Optional[int] = ...) -> None: ...
 
 class NextHop(_message.Message):
     __slots__ = ("state", "reason", "interface", "gateway", "mac", "mtu_bytes")

@@ -14,11 +14,12 @@ from fakes.data_plane import FakeDataPlane
 from packets.box import Box, box
 
 from lb.core.flows import Entry
-from lb.core.layout import COUNTER, FLOW, FLOW_KEY, VIP_COUNTER, BackendEntry
+from lb.core.layout import BACKEND, COUNTER, FLOW, FLOW_KEY, VIP_COUNTER, BackendEntry, pack_backend
 from lb.core.model import RING_SIZE
-from lb.core.operations import ResetCounters, SetEpoch, SetSettle, WriteBackend, WriteSlots
+from lb.core.operations import ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
 from lb.core.slots import moving, stable, tracked
 from lb.core.verdicts import Verdict
+from lb.core.vip_table import VipEntry, build_vip_table
 from lb.dataplane import libbpf
 from lb.ports import Count, DataPlane, VipCount
 
@@ -33,6 +34,7 @@ class Plane(typing.Protocol):
     ifindex: int
 
     def put(self, entry: Entry) -> None: ...
+    def lose(self, ring: int) -> None: ...
     def count(self, vip: int, backend: int) -> None: ...
 
 
@@ -50,6 +52,13 @@ class InKernel:
         cpus = libbpf.possible_cpus()
         self._update("vip_counters", vip.to_bytes(4, "little"), VIP_COUNTER.pack(1, 60, 1, 60, 0) * cpus)
         self._update("backend_counters", backend.to_bytes(4, "little"), COUNTER.pack(1, 60) * cpus)
+
+    def lose(self, ring: int) -> None:
+        fd = libbpf.obj_get(self._maps / "rings")
+        try:
+            libbpf.map_delete(fd, ring.to_bytes(4, "little"))
+        finally:
+            os.close(fd)
 
     def _update(self, name: str, key: bytes, value: bytes) -> None:
         fd = libbpf.obj_get(self._maps / name)
@@ -69,6 +78,9 @@ class InMemory:
 
     def put(self, entry: Entry) -> None:
         self.fake.flows.entries[entry.key] = entry
+
+    def lose(self, ring: int) -> None:
+        self.fake.lost_rings.add(ring)
 
     def count(self, vip: int, backend: int) -> None:
         self.fake.vip_counts[vip] = VipCount(Count(1, 60), Count(1, 60))
@@ -124,6 +136,31 @@ def test_rings_do_not_share_slots(plane: Plane) -> None:
     one, other = next(RINGS), next(RINGS)
     plane.data_plane.apply([WriteSlots(one, [5], [stable(1)])])
     assert plane.data_plane.slots(other)[5] == 0
+
+
+def test_a_whole_ring_is_written_and_every_third_slot_of_it(plane: Plane) -> None:
+    """Slots given as a range are those of the range."""
+    ring = next(RINGS)
+    plane.data_plane.apply([WriteSlots(ring, range(RING_SIZE), [stable(1)] * RING_SIZE)])
+    thirds = range(0, RING_SIZE, 3)
+    plane.data_plane.apply([WriteSlots(ring, thirds, [tracked(2)] * len(thirds))])
+    words = plane.data_plane.slots(ring)
+    assert all(word == (stable(1) if slot % 3 else tracked(2)) for slot, word in enumerate(words))
+
+
+def test_packets_find_a_ring_once_it_is_written(plane: Plane) -> None:
+    """Slot words that no packet reaches are no ring."""
+    ring = next(RINGS)
+    assert not plane.data_plane.has_ring(ring)
+    plane.data_plane.apply([WriteSlots(ring, [5], [stable(1)])])
+    assert plane.data_plane.has_ring(ring)
+    plane.lose(ring)
+    assert not plane.data_plane.has_ring(ring)
+
+
+def test_a_data_plane_that_works_passes_its_own_check(plane: Plane) -> None:
+    """Else the watchdog would restart it for nothing."""
+    assert plane.data_plane.self_check() == ""
 
 
 def test_an_epoch_has_a_writer_of_its_own(plane: Plane) -> None:
@@ -202,3 +239,20 @@ def test_interfaces_say_that_they_are_attached(plane: Plane) -> None:
     states = plane.data_plane.interfaces()
     assert states
     assert all(state.attached and state.mode and not state.reason for state in states)
+
+
+def test_what_was_written_is_read_back(plane: Plane) -> None:
+    """Bit by bit, as the program sees it."""
+    filled = BackendEntry(plane.ifindex, b"\x02abcde", bytes(6), ip_address("10.0.0.1"), ip_address("::2"), 9, 1500)
+    plane.data_plane.apply([WriteBackend(11, filled), SetEpoch(11, 7)])
+    raw = plane.data_plane.backends()
+    assert raw[11 * BACKEND.size :][: BACKEND.size] == pack_backend(filled, 7)
+    assert len(raw) == BACKEND.size * len(plane.data_plane.epochs())
+
+
+def test_the_vip_table_in_force_is_read_back(plane: Plane) -> None:
+    """Whichever half of the map it is in, and whatever its size."""
+    entries = tuple(VipEntry(ip_address(f"192.0.2.{i}"), 80, 6, 0, i) for i in range(1, 40))
+    for chosen in (entries, entries[:3], ()):
+        plane.data_plane.apply([SwapVips(chosen)])
+        assert plane.data_plane.vip_table() == build_vip_table(chosen)

@@ -4,10 +4,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 
-from lb.core.audit import Caller
+from fakes.store import MemoryStore
+from lb.core.allocation import Allocation
+from lb.core.audit import Caller, Record
+from lb.core.diff import differences
+from lb.core.errors import StaleError
+from lb.core.events import ConfigChanged
+from lb.core.health import UNCHECKED, Health
+from lb.core.impact import Impact, check_move
 from lb.core.model import (
     RING_SIZE,
     Address,
@@ -15,6 +23,7 @@ from lb.core.model import (
     Backend,
     BackendState,
     Config,
+    DrainState,
     Hop,
     NextHop,
     Protocol,
@@ -23,7 +32,18 @@ from lb.core.model import (
     View,
 )
 from lb.core.validate import check_edit
-from lb.ports import Change, Counters, DaemonState, InterfaceState, XdpMode
+from lb.daemon.events import EventHub
+from lb.ports import (
+    Applied,
+    Change,
+    Counters,
+    DaemonState,
+    Finding,
+    InterfaceState,
+    Subscription,
+    Verification,
+    XdpMode,
+)
 
 RESOLVED = NextHop(
     "eth0", 2, 1500, bytes.fromhex("020000000001"), bytes.fromhex("020000000002"), IPv4Address("10.0.0.1")
@@ -33,13 +53,18 @@ RESOLVED = NextHop(
 class FakeController:
     """Implements ``ports.Controller``; what it answers beside the configuration is in its attributes.
 
-    ``hops``: next hops that differ from ``RESOLVED``. ``rings``: by pool and protocol, those whose slots are not all
-    stable. ``failure``: raised by every method while it is set.
+    ``hops``: next hops that differ from ``RESOLVED``. ``healths`` and ``drains``: by names of pool and backend, of
+    those that are checked and that drain. ``failing_open``: names of pools. ``rings``: by pool and protocol, those
+    whose slots are not all stable. ``failure``: raised by every method while it is set. ``hub``: its events.
+    ``problems``: what a read-back finds. ``findings``: of a diagnosis.
     """
 
     def __init__(self, config: Config | None = None, local_addresses: Iterable[Address] = ()) -> None:
         self.local_addresses = frozenset(local_addresses)
         self.hops: dict[Address, Hop] = {}
+        self.healths: dict[tuple[str, str], Health] = {}
+        self.drains: dict[tuple[str, str], DrainState] = {}
+        self.failing_open: frozenset[str] = frozenset()
         self.rings: dict[tuple[str, Protocol], RingState] = {}
         self.failure: Exception | None = None
         self.reported = Counters(vips={}, backends={}, verdicts={})
@@ -50,23 +75,69 @@ class FakeController:
             bpf_dir="/run/lb/bpf",
             interfaces=(InterfaceState("eth0", attached=True, mode=XdpMode.NATIVE, reason=""),),
         )
+        self.problems: tuple[str, ...] = ()
+        self.findings: tuple[Finding, ...] = ()
         self._revision = 0
         self._config = config or Config()
+        self._store = MemoryStore(self._config)
         self._lock = asyncio.Lock()
+        self.hub = EventHub(time.time, self.view)
 
     def view(self) -> View:
         self._fail()
         return self._view(self._config, self._revision)
 
     async def mutate(self, change: Change, by: Caller, *, validate_only: bool = False) -> View:
+        return (await self.apply(change, by, validate_only=validate_only)).view
+
+    async def apply(
+        self,
+        change: Change,
+        by: Caller,
+        *,
+        base_revision: int = 0,
+        max_move_percent: float = 100.0,
+        validate_only: bool = False,
+        note: str = "",
+    ) -> Applied:
         self._fail()
         async with self._lock:
-            config = change(self._config)
-            check_edit(self._config, config, self.local_addresses)
-            if not validate_only:
-                self._config = config
-                self._revision += 1
-            return self._view(config, self._revision)
+            if base_revision not in (0, self._revision):
+                raise StaleError(f"the configuration is at revision {self._revision} by now, not {base_revision}")
+            before, after = self._config, change(self._config)
+            check_edit(before, after, self.local_addresses)
+            found = differences(before, after)
+            predicted = tuple(_impacts(before, after))
+            check_move(predicted, max_move_percent)
+            if not found or validate_only:
+                return Applied(self._view(after, self._revision), found, predicted)
+            self._config = after
+            self._revision = self._store.commit(after, Allocation(), by, note)
+            self.hub.emit(ConfigChanged(self._revision, by.who, found))
+            return Applied(self._view(after, self._revision), found, predicted, predicted)
+
+    async def history(self, before: int, limit: int) -> Sequence[Record]:
+        self._fail()
+        return self._store.history(before, limit)
+
+    async def at(self, revision: int) -> Config:
+        self._fail()
+        return self._store.at(revision)
+
+    async def denied(self, by: Caller, note: str) -> None:
+        self._store.deny(by, note)
+
+    def subscribe(self, start_revision: int = 0) -> Subscription:
+        self._fail()
+        return self.hub.subscribe(start_revision)
+
+    async def verify(self) -> Verification:
+        self._fail()
+        return Verification(self._revision, 131_074, self.problems)
+
+    async def diagnose(self) -> Sequence[Finding]:
+        self._fail()
+        return self.findings
 
     async def counters(self) -> Counters:
         self._fail()
@@ -87,8 +158,11 @@ class FakeController:
             for name, member in pool.backends.items():
                 reason = self._why_not(member)
                 slots = 0 if reason else RING_SIZE * member.weight // total
-                states[pool.name, name] = BackendState(slots, reason, self.hops.get(member.address, RESOLVED))
-        return View(revision, config, states, {pool: self._rings(config, pool) for pool in config.pools})
+                key = pool.name, name
+                hop = self.hops.get(member.address, RESOLVED)
+                states[key] = BackendState(slots, reason, hop, self.healths.get(key, UNCHECKED), self.drains.get(key))
+        rings = {pool: self._rings(config, pool) for pool in config.pools}
+        return View(revision, config, states, rings, self.failing_open)
 
     def _rings(self, config: Config, pool: str) -> tuple[RingState, ...]:
         protocols = sorted({vip.protocol for vip in config.vips.values() if vip.pool == pool})
@@ -102,3 +176,31 @@ class FakeController:
         if not backend.weight:
             return "weight is 0"
         return hop.reason if isinstance(hop, Unresolved) else ""
+
+
+def _impacts(before: Config, after: Config) -> Iterator[Impact]:
+    """As if rings were ideal, and a member had slots in proportion to its weight; of rings that stay."""
+    for pool, protocol in sorted({(vip.pool, vip.protocol) for vip in after.vips.values()}):
+        if pool not in before.pools or before.pools[pool] is after.pools[pool]:
+            continue
+        old, new = _slots(before, pool), _slots(after, pool)
+        if old == new:
+            continue
+        moved = sum(max(0, slots - new.get(address, 0)) for address, slots in old.items())
+        accepting = {
+            member.address
+            for member in after.pools[pool].backends.values()
+            if member.admin_state is not AdminState.DISABLED
+        }
+        cut = sum(slots for address, slots in old.items() if address not in accepting)
+        yield Impact(pool, protocol, moved, cut)
+
+
+def _slots(config: Config, pool: str) -> dict[Address, int]:
+    """Slots of the candidates, by address."""
+    weights = {
+        member.address: member.weight
+        for member in config.pools[pool].backends.values()
+        if member.admin_state is AdminState.ENABLED and member.weight
+    }
+    return {address: RING_SIZE * weight // sum(weights.values()) for address, weight in weights.items()}

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lb.core.errors import UnavailableError
 from lb.core.flows import Entry, FlowCounts
-from lb.core.layout import BackendEntry
+from lb.core.layout import BACKEND, BackendEntry, pack_backend
 from lb.core.limits import MAX_BACKENDS
 from lb.core.model import RING_SIZE
 from lb.core.operations import Operation, ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
 from lb.core.verdicts import Verdict
-from lb.core.vip_table import VipEntry
+from lb.core.vip_table import VipEntry, VipTable, build_vip_table
 from lb.ports import Count, InterfaceState, VipCount, XdpMode
 
 
@@ -79,19 +79,21 @@ class FakeDataPlane:
 
     ``calls``: in order, the names of methods and the operations. ``refuse_at``: the kernel refuses the operation with
     this number of every ``apply``, None = takes all. ``may_apply``: ``apply`` waits for it. ``unfenced``: (ring, slot)
-    written since the last fence.
+    written since the last fence. ``lost_rings``: whose slots packets do not find. ``wrong``: what the self-check says.
     """
 
     def __init__(self, interfaces: Sequence[str] = ("eth0",)) -> None:
         self.calls: list[str | Operation] = []
         self.flows = FakeFlowTable(self.calls)
-        self.backends: dict[int, BackendEntry] = {}
+        self.entries: dict[int, BackendEntry] = {}
         self.vips: tuple[VipEntry, ...] = ()
         self.vip_counts: dict[int, VipCount] = {}
         self.backend_counts: dict[int, Count] = {}
         self.unfenced: set[tuple[int, int]] = set()
+        self.lost_rings: set[int] = set()
         self.refuse_at: int | None = None
         self.load_failure = ""
+        self.wrong = ""
         self.applying = threading.Event()
         """Set once an ``apply`` has been called."""
         self.may_apply = threading.Event()
@@ -117,6 +119,20 @@ class FakeDataPlane:
     def slots(self, ring: int) -> array[int]:
         return array("I", self._rings.get(ring, bytes(4 * RING_SIZE)))
 
+    def has_ring(self, ring: int) -> bool:
+        return ring in self._rings and ring not in self.lost_rings
+
+    def vip_table(self) -> VipTable:
+        return build_vip_table(self.vips)
+
+    def backends(self) -> bytes:
+        raw = bytearray(BACKEND.size * (MAX_BACKENDS + 2))
+        for index, epoch in enumerate(self._epochs):
+            entry = self.entries.get(index)
+            packed = epoch.to_bytes(4, "little") if entry is None else pack_backend(entry, epoch)
+            raw[index * BACKEND.size : index * BACKEND.size + len(packed)] = packed
+        return bytes(raw)
+
     def apply(self, operations: Iterable[Operation]) -> None:
         self.applying.set()
         assert self.may_apply.wait(10), "nobody let the batch go on"
@@ -129,7 +145,7 @@ class FakeDataPlane:
     def _apply(self, operation: Operation) -> None:
         match operation:
             case WriteBackend(index, entry):
-                self.backends[index] = entry
+                self.entries[index] = entry
             case SetEpoch(index, epoch):
                 self._epochs[index] = epoch
             case SetSettle(ring, seconds):
@@ -159,6 +175,9 @@ class FakeDataPlane:
 
     def verdict_counts(self) -> Mapping[int, Count]:
         return {int(verdict): Count() for verdict in Verdict}
+
+    def self_check(self) -> str:
+        return self.wrong
 
     def interfaces(self) -> tuple[InterfaceState, ...]:
         mode = XdpMode.NATIVE if self._attached else None

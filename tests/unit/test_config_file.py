@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from lb.api import config_file, yaml_walk
 from lb.api.config_file import ConfigFileError, dump, load, merge, parse
-from lb.core.model import MAX_WEIGHT, AdminState, Backend, Config, HashPolicy, Pool, Protocol, Settings, Vip
+from lb.core.checks import CheckKind, CheckVia, HealthCheck
+from lb.core.model import MAX_WEIGHT, AdminState, Backend, Config, HashPolicy, OnDown, Pool, Protocol, Settings, Vip
 from lb.v1 import config_pb2
 
 GOOD = """\
@@ -29,23 +30,33 @@ settings:
 pools:
   - name: web
     description: the shop
+    health_check:
+      kind: HTTPS
+      interval_ms: 1000
+      http: {path: /healthz, expected_status: 200, insecure_skip_verify: true}
+    fail_open: false
+    on_down: KEEP
     settle_seconds: 300
     udp_settle_seconds: 0
     drain_idle_seconds: 30
     backends:
       - {name: b1, address: 10.0.0.11, weight: 2}
-      - {name: pools/web/backends/b2, address: 10.0.0.12, admin_state: DRAINING}
+      - {name: pools/web/backends/b2, address: 10.0.0.12, admin_state: DRAINING, drain_deadline_at_seconds: 1600000000}
   - name: pools/dns
 vips:
   - {name: web, address: 192.0.2.1, port: 80, protocol: TCP, pool: web}
   - {name: vips/dns, address: 192.0.2.1, protocol: UDP, pool: pools/dns, force: true, hash_policy: SOURCE}
 """
 B1 = Backend("b1", IPv4Address("10.0.0.11"), 2)
-B2 = Backend("b2", IPv4Address("10.0.0.12"), 1, AdminState.DRAINING)
+B2 = Backend("b2", IPv4Address("10.0.0.12"), 1, AdminState.DRAINING, 1_600_000_000)
+CHECK = HealthCheck(CheckKind.HTTPS, None, 0, 1_000, 1_000, path="/healthz", expected_status="200", verify_tls=False)
 WEB = Vip("web", IPv4Address("192.0.2.1"), 80, Protocol.TCP, "web")
 CONFIG = Config(
     Settings(bytes.fromhex("0f112233445566778899001122334455"), None, IPv6Network("2001:db8::/48")),
-    {"web": Pool("web", "the shop", {"b1": B1, "b2": B2}, 300, 0, 30), "dns": Pool("dns")},
+    {
+        "web": Pool("web", "the shop", {"b1": B1, "b2": B2}, 300, 0, 30, CHECK, 0, False, 0, OnDown.KEEP),
+        "dns": Pool("dns"),
+    },
     {"web": WEB, "dns": Vip("dns", IPv4Address("192.0.2.1"), 0, Protocol.UDP, "dns", True, HashPolicy.SOURCE)},
 )
 
@@ -63,12 +74,12 @@ def test_a_good_file_gives_its_configuration() -> None:
     assert config == CONFIG
     assert changed == [
         "settings",
+        "pools/dns",
         "pools/web",
         "pools/web/backends/b1",
         "pools/web/backends/b2",
-        "pools/dns",
-        "vips/web",
         "vips/dns",
+        "vips/web",
     ]
 
 
@@ -230,7 +241,7 @@ def test_all_problems_come_at_once_in_the_order_of_lines() -> None:
     text = (
         GOOD.replace("weight: 2", "wieght: 2").replace("port: 80", "port: 70000").replace("10.0.0.12", "10.0.0.12:80")
     )
-    assert [line.split(": ")[0] for line in problems(text)] == ["lb.yaml:12:40", "lb.yaml:13:48", "lb.yaml:16:43"]
+    assert [line.split(": ")[0] for line in problems(text)] == ["lb.yaml:18:40", "lb.yaml:19:48", "lb.yaml:22:43"]
 
 
 @pytest.mark.parametrize(
@@ -295,7 +306,9 @@ def test_the_file_wins_and_the_rest_stays() -> None:
     text = "pools: [{name: web, settle_seconds: 5, backends: [{name: b1, address: 10.0.0.21, weight: 7}]}]"
     config, changed = merge(CONFIG, parse(text, "lb.yaml"))
     b1 = Backend("b1", IPv4Address("10.0.0.21"), 7)
-    assert config.pools["web"] == Pool("web", "", {"b1": b1, "b2": B2}, 5, 0, 30)
+    assert config.pools["web"] == replace(
+        CONFIG.pools["web"], description="", backends={"b1": b1, "b2": B2}, settle_seconds=5
+    )
     assert config.pools["dns"] == CONFIG.pools["dns"]
     assert (config.vips, config.settings) == (CONFIG.vips, CONFIG.settings)
     assert changed == ["pools/web", "pools/web/backends/b1"]
@@ -306,8 +319,134 @@ def test_a_restart_does_not_undo_a_drain() -> None:
     text = "pools: [{name: web, description: the shop, backends: [{name: b2, address: 10.0.0.12}]}]"
     assert merge(CONFIG, parse(text, "lb.yaml")) == (CONFIG, [])
     config, changed = merge(CONFIG, parse(text.replace("0.12}", "0.12, admin_state: ENABLED}"), "lb.yaml"))
-    assert config.pools["web"].backends["b2"] == replace(B2, admin_state=AdminState.ENABLED)
+    assert config.pools["web"].backends["b2"] == replace(B2, admin_state=AdminState.ENABLED, drain_deadline=0)
     assert changed == ["pools/web/backends/b2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "deadline"),
+    [
+        ("", 1_600_000_000),
+        (", drain_deadline_at_seconds: 1700000000", 1_700_000_000),
+        (", admin_state: DRAINING", 0),
+        (", admin_state: DRAINING, drain_deadline_at_seconds: 1600000000", 1_600_000_000),
+        (", admin_state: DISABLED, drain_deadline_at_seconds: 1700000000", 0),
+    ],
+)
+def test_a_deadline_goes_with_its_admin_state(fields: str, deadline: int) -> None:
+    """One that has passed is accepted: an export holds it, and shall be restored at any time."""
+    text = "pools: [{name: web, backends: [{name: b2, address: 10.0.0.12%s}]}]" % fields  # noqa: UP031
+    assert merge(CONFIG, parse(text, "lb.yaml"))[0].pools["web"].backends["b2"].drain_deadline == deadline
+
+
+def test_a_restart_keeps_a_health_check_that_the_file_leaves_out() -> None:
+    """Without it, members that are down would get traffic. An empty one says that there is none."""
+    text = "pools: [{name: web, description: the shop%s}]"
+    assert merge(CONFIG, parse(text % "", "lb.yaml")) == (CONFIG, [])
+    for empty in (", health_check: {}", ", health_check: "):
+        config, changed = merge(CONFIG, parse(text % empty, "lb.yaml"))
+        assert config.pools["web"] == replace(CONFIG.pools["web"], health_check=None)
+        assert changed == ["pools/web"]
+
+
+def test_a_health_check_of_the_file_is_the_whole_check() -> None:
+    """No part of the present one shines through."""
+    config, _ = merge(CONFIG, parse("pools: [{name: web, health_check: {kind: TCP, port: 80}}]", "lb.yaml"))
+    assert config.pools["web"].health_check == HealthCheck(CheckKind.TCP, port=80)
+
+
+def test_what_a_pool_makes_of_its_checks_is_kept_or_changed_one_by_one() -> None:
+    text = (
+        "pools: [{name: web, description: the shop, fail_open: true, min_healthy_percent: 40, slow_start_seconds: 9}]"
+    )
+    config, changed = merge(CONFIG, parse(text, "lb.yaml"))
+    assert config.pools["web"] == replace(
+        CONFIG.pools["web"], fail_open=True, min_healthy_percent=40, slow_start_seconds=9
+    )
+    assert changed == ["pools/web"]
+
+
+@pytest.mark.parametrize(
+    ("check", "lines"),
+    [
+        ("{kind: SMTP}", ["health_check.kind: 'SMTP' is not known; choose one of TCP, HTTP, HTTPS, UDP, GRPC, ICMP"]),
+        ("{port: 80}", ["health_check.kind: is required: one of TCP, HTTP"]),
+        ("TCP", ["health_check: needs fields, 'name: value' each on a line, not 'TCP'"]),
+        ("{kind: TCP, prot: 80}", ["health_check.prot: unknown field, did you mean 'port'?; known here: kind, via,"]),
+        ("{kind: TCP, port: 70000}", ["health_check.port: 70000 is not a port"]),
+        ("{kind: ICMP, port: 80}", ["health_check.port: pings have no port"]),
+        ("{kind: TCP, rise: 0}", ["health_check.rise: 0 is out of range: give successes in a row from 1 to 100"]),
+        (
+            "{kind: TCP, interval_ms: 500, timeout_ms: 600}",
+            ["health_check.timeout_ms: 600 is longer than the interval of 500 ms: give at most 500"],
+        ),
+        (
+            "{kind: TCP, http: {path: x}, udp: {}}",
+            [
+                "health_check.http: is for HTTP and HTTPS checks, this one is TCP: remove it, or choose kind HTTP or",
+                "health_check.http.path: 'x' is not a path: begin with '/'",
+                "health_check.udp: is for UDP checks, this one is TCP",
+            ],
+        ),
+        (
+            "{kind: HTTP, http: {insecure_skip_verify: true, server_name: a, ca_file: b}}",
+            [
+                "health_check.http.insecure_skip_verify: is for HTTPS checks, this one is HTTP",
+                "health_check.http.server_name: is for HTTPS",
+                "health_check.http.ca_file: is for HTTPS",
+                "health_check.http.ca_file: 'b' is not an absolute path",
+            ],
+        ),
+        ("{kind: HTTP, http: {method: 'GET /'}}", ["health_check.http.method: 'GET /' is not an HTTP method"]),
+        ("{kind: HTTP, http: {expected_status: 2xx}}", ["health_check.http.expected_status: '2xx' is not a status"]),
+        ("{kind: UDP, udp: {send: 'hex:0'}}", ["health_check.udp.send: 'hex:0' is not hexadecimal"]),
+        ("{kind: HTTPS, http: {insecure_skip_verify: yes}}", ["health_check.http.insecure_skip_verify: 'yes' is not"]),
+    ],
+)
+def test_mistakes_in_a_health_check(check: str, lines: list[str]) -> None:
+    found = problems(f"pools:\n- name: web\n  health_check: {check}\n")
+    assert len(found) == len(lines)
+    for wanted in lines:
+        assert any(line.startswith("lb.yaml:3:") and f" pools[0].{wanted}" in line for line in found), wanted
+
+
+@pytest.mark.parametrize(
+    ("field", "line"),
+    [
+        ("slow_start_seconds: 3601", "slow_start_seconds: 3601 is out of range: give seconds from 0 to 3600"),
+        ("min_healthy_percent: 101", "min_healthy_percent: 101 is out of range: give percent from 0 to 100"),
+        ("on_down: DROP", "on_down: 'DROP' is not known; choose one of REASSIGN, KEEP"),
+        ("fail_open: 'no'", "fail_open: 'no' is not a yes or no: write true or false, without quotes"),
+        ("failing_open: true", "failing_open: is reported by the balancer, not set: remove it"),
+        (
+            "backends: [{name: b, address: 10.0.0.1, admin_state: DRAINING, drain_deadline_at_seconds: -1}]",
+            "backends[0].drain_deadline_at_seconds: -1 is not a time: give seconds since the epoch, or 0",
+        ),
+        (
+            "backends: [{name: b, address: 10.0.0.1, drain_deadline_at_seconds: tomorrow}]",
+            "backends[0].drain_deadline_at_seconds: 'tomorrow' is not a whole number",
+        ),
+    ],
+)
+def test_mistakes_in_what_a_pool_makes_of_checks_and_drains(field: str, line: str) -> None:
+    (found,) = problems(f"pools:\n- name: web\n  {field}\n")
+    where, _, message = found.partition(" pools[0].")
+    assert message.startswith(line)
+    assert where.startswith("lb.yaml:3:")
+
+
+@pytest.mark.parametrize(("interval_ms", "timeout_ms"), [(100, 100), (1_999, 1_999), (3_000, 2_000)])
+def test_the_default_timeout_fits_into_the_interval(interval_ms: int, timeout_ms: int) -> None:
+    """A short interval alone shall do."""
+    text = f"pools: [{{name: web, health_check: {{kind: TCP, interval_ms: {interval_ms}}}}}]"
+    check = merge(Config(), parse(text, "lb.yaml"))[0].pools["web"].health_check
+    assert check == HealthCheck(CheckKind.TCP, interval_ms=interval_ms, timeout_ms=timeout_ms)
+
+
+def test_a_udp_check_sends_something() -> None:
+    text = "pools: [{name: dns, health_check: {kind: UDP}}]"
+    check = merge(Config(), parse(text, "lb.yaml"))[0].pools["dns"].health_check
+    assert check == HealthCheck(CheckKind.UDP, send=b"\0")
 
 
 def test_a_restart_does_not_reset_seconds_that_the_file_leaves_out() -> None:
@@ -403,18 +542,67 @@ ADDRESSES = st.integers(0x0A000001, 0x0AFFFFFE).map(IPv4Address) | st.integers(0
 DESCRIPTIONS = st.text(st.characters(codec="utf-8"), max_size=40).filter(str.isprintable)
 
 
+STATES = st.tuples(st.sampled_from([AdminState.ENABLED, AdminState.DISABLED]), st.just(0)) | st.tuples(
+    st.just(AdminState.DRAINING), st.just(0) | st.integers(1, 2_000_000_000)
+)
+WORDS = st.text(st.sampled_from("abc-./:%"), max_size=9)
+PAYLOADS = st.binary(min_size=1, max_size=9) | st.sampled_from([b"ping", b"hex:00", "grüß".encode()])
+
+
+@st.composite
+def health_checks(draw: st.DrawFn) -> HealthCheck:
+    kind = draw(st.sampled_from(CheckKind))
+    check = HealthCheck(
+        kind,
+        draw(st.none() | st.sampled_from(CheckVia)),
+        0 if kind is CheckKind.ICMP else draw(st.integers(0, 65_535)),
+        draw(st.integers(5_000, 3_600_000)),
+        draw(st.integers(10, 5_000)),
+        *(draw(st.integers(1, 100)) for _ in range(2)),
+        draw(st.integers(0, 50)),
+    )
+    match kind:
+        case CheckKind.HTTP | CheckKind.HTTPS:
+            check = replace(
+                check,
+                method=draw(st.sampled_from(["GET", "HEAD"])),
+                path="/" + draw(WORDS),
+                host=draw(WORDS),
+                expected_status=draw(st.sampled_from(["200", "200-399", "200,204"])),
+                expected_body=draw(DESCRIPTIONS),
+            )
+        case CheckKind.UDP:
+            check = replace(check, send=draw(PAYLOADS), expect=draw(st.just(b"") | PAYLOADS))
+        case CheckKind.GRPC:
+            check = replace(check, grpc_service=draw(WORDS))
+    if kind is CheckKind.HTTPS:
+        tls = {"verify_tls": draw(st.booleans()), "server_name": draw(WORDS), "ca_file": "/" + draw(WORDS)}
+        check = replace(check, **tls)
+    return check
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     pools = {}
     for name in draw(st.sets(NAMES, max_size=3)):
         backends = {
-            key: Backend(key, address, draw(st.integers(0, MAX_WEIGHT)), draw(st.sampled_from(AdminState)))
+            key: Backend(key, address, draw(st.integers(0, MAX_WEIGHT)), *draw(STATES))
             for key, address in zip(
                 draw(st.sets(NAMES, max_size=3)), draw(st.sets(ADDRESSES, min_size=3)), strict=False
             )
         }
         seconds = (draw(st.integers(0, most)) for most in (604_800, 86_400, 604_800))
-        pools[name] = Pool(name, draw(DESCRIPTIONS), backends, *seconds)
+        pools[name] = Pool(
+            name,
+            draw(DESCRIPTIONS),
+            backends,
+            *seconds,
+            draw(st.none() | health_checks()),
+            draw(st.integers(0, 3_600)),
+            draw(st.booleans()),
+            draw(st.integers(0, 100)),
+            draw(st.sampled_from(OnDown)),
+        )
     vips = {}
     for port, name in enumerate(draw(st.sets(NAMES, max_size=3 if pools else 0))):
         pool = draw(st.sampled_from(sorted(pools)))
@@ -432,6 +620,17 @@ def test_an_exported_configuration_reads_back_as_itself(config: Config) -> None:
     assert merge(Config(), parse(dump(config), "lb.yaml"))[0] == config
 
 
+@settings(deadline=None)
+@given(configs(), configs())
+def test_an_exported_object_replaces_all_of_its_old_self(config: Config, other: Config) -> None:
+    """Nothing of another balancer's pool or backend shines through."""
+    merged, _ = merge(other, parse(dump(config), "lb.yaml"))
+    for name, pool in config.pools.items():
+        assert replace(merged.pools[name], backends={}) == replace(pool, backends={})
+        assert pool.backends.items() <= merged.pools[name].backends.items()
+    assert config.vips.items() <= merged.vips.items()
+
+
 def test_an_export_is_what_a_person_would_write() -> None:
     assert dump(CONFIG) == (
         "settings:\n"
@@ -443,6 +642,11 @@ def test_an_export_is_what_a_person_would_write() -> None:
         "  settle_seconds: 7500\n"
         "  udp_settle_seconds: 60\n"
         "  drain_idle_seconds: 350\n"
+        "  health_check: {}\n"
+        "  slow_start_seconds: 0\n"
+        "  fail_open: true\n"
+        "  min_healthy_percent: 0\n"
+        "  on_down: REASSIGN\n"
         "- name: web\n"
         "  description: the shop\n"
         "  backends:\n"
@@ -454,9 +658,26 @@ def test_an_export_is_what_a_person_would_write() -> None:
         "    address: 10.0.0.12\n"
         "    weight: 1\n"
         "    admin_state: DRAINING\n"
+        "    drain_deadline_at_seconds: 1600000000\n"
         "  settle_seconds: 300\n"
         "  udp_settle_seconds: 0\n"
         "  drain_idle_seconds: 30\n"
+        "  health_check:\n"
+        "    kind: HTTPS\n"
+        "    interval_ms: 1000\n"
+        "    timeout_ms: 1000\n"
+        "    rise: 2\n"
+        "    fall: 3\n"
+        "    jitter_percent: 10\n"
+        "    http:\n"
+        "      method: GET\n"
+        "      path: /healthz\n"
+        "      expected_status: '200'\n"
+        "      insecure_skip_verify: true\n"
+        "  slow_start_seconds: 0\n"
+        "  fail_open: false\n"
+        "  min_healthy_percent: 0\n"
+        "  on_down: KEEP\n"
         "vips:\n"
         "- name: dns\n"
         "  address: 192.0.2.1\n"

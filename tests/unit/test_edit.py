@@ -11,7 +11,7 @@ import pytest
 
 from lb.core import edit
 from lb.core.errors import ExistsError, NotFoundError, RefusedError, Violation
-from lb.core.model import Backend, Config, Pool, Protocol, Vip
+from lb.core.model import AdminState, Backend, Config, Pool, Protocol, Vip
 
 B1 = Backend("b1", IPv4Address("10.0.0.11"), 2)
 B2 = Backend("b2", IPv4Address("10.0.0.12"))
@@ -110,3 +110,21 @@ def test_one_address_may_be_in_several_pools() -> None:
 def test_put_replaces_an_object_by_itself() -> None:
     assert edit.put_vip(CONFIG, VIP) == CONFIG
     assert edit.put_backend(CONFIG, "web", B1) == CONFIG
+
+
+def test_a_drain_has_a_deadline_or_none() -> None:
+    """A second drain is how the deadline changes."""
+    config = edit.drain_backend(CONFIG, "web", "b1", 1_800_000_000)
+    draining = replace(B1, admin_state=AdminState.DRAINING, drain_deadline=1_800_000_000)
+    assert config.pools["web"].backends["b1"] == draining
+    config = edit.drain_backend(config, "web", "b1", 0)
+    assert config.pools["web"].backends["b1"] == replace(draining, drain_deadline=0)
+
+
+def test_a_disabled_backend_has_nothing_to_drain() -> None:
+    """It would get flows again only to lose them."""
+    config = edit.put_backend(CONFIG, "web", replace(B1, admin_state=AdminState.DISABLED))
+    with pytest.raises(RefusedError, match=r"backend web/b1 is disabled, .*`lbctl backend enable web/b1`"):
+        edit.drain_backend(config, "web", "b1", 0)
+    with pytest.raises(NotFoundError, match="backend web/no does not exist"):
+        edit.drain_backend(config, "web", "no", 0)

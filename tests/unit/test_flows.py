@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 
 import pytest
@@ -47,12 +48,17 @@ def judge(*entries: Entry) -> Census:
     return census
 
 
+def alive(census: Census) -> Mapping[int, int]:
+    """Live entries by backend, in any life."""
+    return Counter(census.open) + Counter(census.closing)
+
+
 @pytest.mark.parametrize(("life", "limit"), [(Life.HALF_OPEN, 75), (Life.ESTABLISHED, SETTLE), (Life.CLOSING, 120)])
 def test_an_entry_is_collected_only_when_no_clock_can_take_it_for_live(life: Life, limit: int) -> None:
     """A second of grace for a scan's older clock, two for a packet's."""
     for age, lives, dead in [(limit + 2, 1, 0), (limit + 3, 0, 0), (limit + 4, 0, 1)]:
         census = judge(entry(age=age, life=life))
-        assert (census.live.get(1, 0), len(census.dead)) == (lives, dead), age
+        assert (alive(census).get(1, 0), len(census.dead)) == (lives, dead), age
         assert census.entries == 1
 
 
@@ -61,25 +67,25 @@ def test_an_entry_of_another_epoch_is_dead_at_once() -> None:
     for found in (entry(epoch=1), entry(backend=3), entry(backend=3, epoch=7)):
         census = judge(found)
         assert census.dead == [b"key"]
-        assert not census.live
+        assert not alive(census)
 
 
 def test_limits_are_those_of_the_entry_s_ring() -> None:
     """UDP flows are given up sooner."""
-    assert judge(entry(age=63, ring=UDP_RING)).live == {}
-    assert judge(entry(age=62, ring=UDP_RING)).live == {1: 1}
+    assert alive(judge(entry(age=63, ring=UDP_RING))) == {}
+    assert alive(judge(entry(age=62, ring=UDP_RING))) == {1: 1}
 
 
 def test_entries_that_no_packet_can_reach_are_orphans() -> None:
     """Of a deleted VIP or an abandoned ring; by VIP index, since the index may be given out meanwhile."""
     census = judge(entry(vip=3), entry(vip=3)._replace(key=b"other"), entry(ring=5, vip=2))
     assert census.orphans == {3: [b"key", b"other"], 2: [b"key"]}
-    assert (census.entries, census.live, census.dead) == (3, {}, [])
+    assert (census.entries, alive(census), census.dead) == (3, {}, [])
 
 
 def test_live_entries_are_counted_by_backend() -> None:
     """What tells an operator how far a drain has come."""
-    assert judge(entry(), entry(backend=2), entry(backend=2), entry(age=SETTLE + 9)).live == {1: 1, 2: 2}
+    assert alive(judge(entry(), entry(backend=2), entry(backend=2), entry(age=SETTLE + 9))) == {1: 1, 2: 2}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +116,7 @@ def test_rings_without_tracked_slots_are_not_asked_about() -> None:
     census = Census()
     quiet = observer({})
     quiet.judge(census, [entry(backend=2)])
-    assert census.live == {2: 1}
+    assert alive(census) == {2: 1}
     assert not census.blocked
     assert quiet.clear(census) == {}
 
@@ -146,3 +152,17 @@ def test_a_scan_is_soon_too_old_to_raise_the_settle_time_by() -> None:
 def test_inserted_is_what_came_of_both_kinds() -> None:
     """Refusals leave nothing in the table."""
     assert FlowCounts(1, 2, 4, 8).inserted == 3
+
+
+def test_a_drain_waits_for_open_flows_and_knows_those_that_close() -> None:
+    """A client that has sent its FIN may still be reading: it is counted, but apart."""
+    census = judge(entry(), entry(life=Life.HALF_OPEN), entry(life=Life.CLOSING), entry(backend=2, life=Life.CLOSING))
+    assert (census.open, census.closing) == ({1: 2}, {1: 1, 2: 1})
+
+
+def test_a_drain_gives_up_on_clients_that_are_silent_for_longer_than_it_waits() -> None:
+    """Their entries stay alive: if they come back in time, they are served."""
+    census = Census()
+    watched = Observer(NOW, EPOCHS, {1, 2}, {RING: SETTLE}, {}, drain_seconds={1: 30})
+    watched.judge(census, [entry(age=32), entry(age=33), entry(backend=2, age=33)])
+    assert (census.open, census.dead) == ({1: 1, 2: 1}, [])

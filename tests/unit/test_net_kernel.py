@@ -59,7 +59,7 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedSocket]:
     """The event socket and the request socket, in this order."""
     made = [ScriptedSocket(), ScriptedSocket()]
     waiting = iter(made)
-    monkeypatch.setattr(module, "_rtnetlink", lambda: next(waiting))
+    monkeypatch.setattr(module, "rtnetlink", lambda: next(waiting))
     return made
 
 
@@ -84,6 +84,13 @@ def test_a_refused_dump_is_an_error(sockets: list[ScriptedSocket]) -> None:
         Kernel().links()
 
 
+def test_a_dump_that_ends_with_an_error_is_an_error(sockets: list[ScriptedSocket]) -> None:
+    """The kernel says so in the last message; half a table must not pass for a whole one."""
+    sockets[1].answer = lambda sequence: [message(NLMSG_DONE, sequence, struct.pack("=i", -errno.ENOMEM))]
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        Kernel().links()
+
+
 def test_an_answer_to_an_earlier_request_is_skipped(sockets: list[ScriptedSocket]) -> None:
     sockets[1].answer = lambda sequence: [message(NLMSG_DONE, sequence - 1) + message(NLMSG_DONE, sequence)]
     assert Kernel().links() == []
@@ -103,7 +110,7 @@ def test_without_cap_net_admin_the_buffer_is_as_large_as_allowed(sockets: list[S
 def test_the_first_socket_is_closed_when_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else each attempt to reopen would leak one."""
     opened: list[socket.socket] = []
-    real = module._rtnetlink
+    real = module.rtnetlink
 
     def only_one() -> socket.socket:
         if opened:
@@ -111,7 +118,7 @@ def test_the_first_socket_is_closed_when_there_is_no_second(monkeypatch: pytest.
         opened.append(real())
         return opened[0]
 
-    monkeypatch.setattr(module, "_rtnetlink", only_one)
+    monkeypatch.setattr(module, "rtnetlink", only_one)
     with pytest.raises(OSError, match="Too many"):
         Kernel()
     assert opened[0].fileno() == -1

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from lb.core.model import Address, NextHop, Unresolved
 from lb.net.facts import Link, LinkGone, LocalAddress, Neighbour, Route, RoutingChanged
-from lb.net.kernel import Refused
+from lb.net.requests import Refused
 from lb.net.resolve import RTN_UNICAST
 from lb.net.tracker import Tracker
 

@@ -3,92 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import TypeVar
 
 import pytest
-from fakes.data_plane import FakeDataPlane
 from fakes.next_hops import hop_to
+from fakes.world import DNS, VIP, WEB, World, backend, config, only
 
 from lb.core import allocation as numbers
-from lb.core.allocation import Allocation
 from lb.core.errors import LimitError
 from lb.core.layout import VIP_ADDRESS
-from lb.core.model import Address, AdminState, Backend, Config, HashPolicy, Hop, Pool, Protocol, Unresolved, Vip
+from lb.core.model import AdminState, Backend, Config, HashPolicy, Protocol, Unresolved, Vip
 from lb.core.moves import named
-from lb.core.operations import Operation, ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
-from lb.core.planner import Observed, Plan, Written, plan
-from lb.core.slots import Kind, kind, moving, stable, tracked
-
-VIP = ip_address("192.0.2.1")
-WEB = Vip("web", VIP, 80, Protocol.TCP, "pool")
-DNS = Vip("dns", VIP, 53, Protocol.UDP, "pool")
-
-Op = TypeVar("Op", bound=Operation)
-
-
-def backend(number: int, weight: int = 1, state: AdminState = AdminState.ENABLED) -> Backend:
-    """b{number} at 10.0.0.{number}."""
-    return Backend(f"b{number}", ip_address(f"10.0.0.{number}"), weight, state)
-
-
-def config(*members: Backend, vips: Collection[Vip] = (WEB,), settle_seconds: int = 7500) -> Config:
-    """One pool."""
-    pool = Pool("pool", backends={member.name: member for member in members}, settle_seconds=settle_seconds)
-    return Config(pools={"pool": pool}, vips={vip.name: vip for vip in vips})
-
-
-class World:
-    """A data plane without packets, and what lbd remembers of it."""
-
-    def __init__(self) -> None:
-        self.data_plane = FakeDataPlane()
-        self.allocation = Allocation()
-        self.written = Written(self.data_plane.epochs())
-        self.hops: dict[Address, Hop] = {}
-        self.now = 1000
-
-    def plan(
-        self,
-        wanted: Config,
-        *,
-        clear: Mapping[int, frozenset[int]] | None = None,
-        held: frozenset[int] = frozenset(),
-        collected: frozenset[int] = frozenset(),
-        first: bool = False,
-    ) -> Plan:
-        """Plan, write, remember."""
-        flows = self.data_plane.flows
-        observed = Observed(
-            self.now,
-            lambda address: self.hops.get(address, hop_to(address)),
-            self.data_plane.slots,
-            flows.refused_at,
-            flows.settle_seconds,
-            clear or {},
-            held,
-            collected,
-            first,
-        )
-        planned = plan(wanted, self.allocation, self.written, observed)
-        self.data_plane.apply(planned.operations)
-        self.allocation, self.written = planned.allocation, planned.written
-        return planned
-
-    def forget(self) -> None:
-        """lbd starts again."""
-        self.written = Written(self.data_plane.epochs())
-
-    def kinds(self, ring: int = 0) -> set[Kind]:
-        """States of the ring's slots."""
-        return {kind(word) for word in self.data_plane.slots(ring)}
-
-
-def only(planned: Plan, wanted: type[Op]) -> list[Op]:
-    """Operations of one kind."""
-    return [operation for operation in planned.operations if isinstance(operation, wanted)]
+from lb.core.operations import ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
+from lb.core.slots import Kind, moving, stable, tracked
 
 
 def test_operations_come_in_the_order_in_which_packets_may_see_them() -> None:
@@ -191,7 +119,7 @@ def test_a_lost_next_hop_takes_a_backend_out_of_the_ring_and_cuts_no_flow() -> N
     """The address that was known last may still work, and nothing better is known."""
     world = World()
     world.plan(config(backend(1), backend(2)))
-    known = world.data_plane.backends[2]
+    known = world.data_plane.entries[2]
     world.hops[backend(2).address] = Unresolved("no route to 10.0.0.2")
     planned = world.plan(config(backend(1), backend(2)))
     assert [type(operation) for operation in planned.operations] == [WriteSlots]
@@ -206,7 +134,7 @@ def test_a_changed_next_hop_rewrites_the_entry_and_nothing_else() -> None:
     world.hops[backend(2).address] = replace(hop_to(backend(2).address), mac=b"\x02\x00\x00\x00\x00\x09")
     planned = world.plan(config(backend(1), backend(2)))
     assert [type(operation) for operation in planned.operations] == [WriteBackend]
-    assert world.data_plane.backends[2].mac == b"\x02\x00\x00\x00\x00\x09"
+    assert world.data_plane.entries[2].mac == b"\x02\x00\x00\x00\x00\x09"
 
 
 def test_a_backend_that_never_had_a_next_hop_does_not_accept() -> None:

@@ -6,116 +6,37 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from array import array
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from fakes.daemon import VIP, Daemon, add, backend, config, daemon, until
 from fakes.data_plane import FakeDataPlane
-from fakes.next_hops import FakeNextHops, hop_to
-from fakes.store import MemoryStore
+from fakes.next_hops import hop_to
 
 from lb.core import edit
-from lb.core.allocation import Allocation
-from lb.core.audit import DAEMON, Caller
+from lb.core.audit import DAEMON
 from lb.core.errors import LbError, UnavailableError
 from lb.core.flows import Entry
-from lb.core.model import AdminState, Backend, Config, Pool, Protocol, Settings, Unresolved, Vip
+from lb.core.model import AdminState, Config, Unresolved
 from lb.core.operations import SetEpoch, SwapVips, WriteSlots
-from lb.core.slots import Kind, Life, kind, moving, stable, tracked
-from lb.daemon import flow_keeper, reconciler
-from lb.daemon.reconciler import Reconciler
+from lb.core.slots import Kind, Life, moving, stable, tracked
+from lb.daemon import flow_keeper, map_writer, reconciler, upkeep
 from lb.ports import Change
-
-NUMBERS = range(1, 10)
-VIP = Vip("web", ip_address("192.0.2.1"), 80, Protocol.TCP, "web")
-
-
-def backend(number: int) -> Backend:
-    """b{number} at 10.0.0.{number}."""
-    return Backend(f"b{number}", ip_address(f"10.0.0.{number}"))
-
-
-def add(number: int) -> Change:
-    """An edit that adds a backend."""
-    return lambda config: edit.create_backend(config, "web", backend(number))
-
-
-def config(*numbers: int, settle_seconds: int = 7500) -> Config:
-    """One VIP, one pool."""
-    pool = Pool("web", backends={f"b{i}": backend(i) for i in numbers}, settle_seconds=settle_seconds)
-    return Config(Settings(bytes(range(16))), {"web": pool}, {"web": VIP})
-
-
-class Recorder(FakeDataPlane):
-    """Knows that the planner may not look at slots that were written since the last fence (I6)."""
-
-    def slots(self, ring: int) -> array[int]:
-        assert not self.unfenced, "slots were read before the fence that follows their last write"
-        return super().slots(ring)
-
-
-class RecordingStore(MemoryStore):
-    """Writes into the data plane's calls when it commits."""
-
-    def __init__(self, data_plane: FakeDataPlane, stored: Config) -> None:
-        super().__init__(stored)
-        self._data_plane = data_plane
-
-    def commit(self, config: Config, allocation: Allocation, caller: Caller, note: str = "") -> int:
-        revision = super().commit(config, allocation, caller, note)
-        self._data_plane.calls.append("commit")
-        return revision
-
-
-class Daemon:
-    """A reconciler among fakes."""
-
-    def __init__(self, stored: Config) -> None:
-        self.data_plane = Recorder()
-        self.store = RecordingStore(self.data_plane, stored)
-        self.next_hops = FakeNextHops({backend(i).address: hop_to(backend(i).address) for i in NUMBERS})
-        self.reconciler = Reconciler(self.store, self.data_plane, self.next_hops, "/bpf")
-
-    def kinds(self, ring: int = 0) -> set[Kind]:
-        """States of a ring's slots, also of those just written."""
-        return {kind(word) for word in FakeDataPlane.slots(self.data_plane, ring)}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds follow each other at once; nothing waits for a second."""
-    monkeypatch.setattr(reconciler, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(upkeep, "TICK_SECONDS", 0.01)
     monkeypatch.setattr(reconciler, "SETTLE_SECONDS", 0.05)
-
-
-@asynccontextmanager
-async def daemon(stored: Config, adjust: Change = lambda stored: stored) -> AsyncIterator[Daemon]:
-    """Started, and stopped afterwards."""
-    made = Daemon(stored)
-    await made.next_hops.start()
-    await made.reconciler.start(adjust)
-    try:
-        yield made
-    finally:
-        made.data_plane.may_apply.set()
-        made.data_plane.flows.may_read.set()
-        await made.reconciler.stop()
-        await made.next_hops.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until it holds; fails after five seconds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - fakes have no events, and there is a deadline
-            await asyncio.sleep(0.001)
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, now: int) -> None:
     """What CLOCK_MONOTONIC says from now on."""
-    monkeypatch.setattr(reconciler, "_now", lambda: now)
+    monkeypatch.setattr(reconciler, "now", lambda: now)
+    monkeypatch.setattr(upkeep, "now", lambda: now)
+    monkeypatch.setattr(map_writer, "now", lambda: now)
 
 
 # -- start and stop
@@ -130,7 +51,7 @@ async def test_start_loads_the_program_then_writes_the_maps_then_attaches() -> N
         assert 1 < swap < attach
         assert not any(isinstance(call, WriteSlots | SetEpoch | SwapVips) for call in calls[attach:])
         assert made.data_plane.flows.budget[0] > 0
-        assert (await made.reconciler.state()).ready
+        assert (await made.controller.state()).ready
 
 
 async def test_a_program_that_does_not_load_leaves_the_maps_as_they_are() -> None:
@@ -139,9 +60,9 @@ async def test_a_program_that_does_not_load_leaves_the_maps_as_they_are() -> Non
     await made.next_hops.start()
     made.data_plane.load_failure = "no compiler"
     with pytest.raises(UnavailableError, match="no compiler"):
-        await made.reconciler.start(lambda stored: stored)
+        await made.reconciler.start(lambda stored: stored, DAEMON)
     assert made.data_plane.calls == ["commit", "load"]
-    assert made.data_plane.backends == {}
+    assert made.data_plane.entries == {}
 
 
 async def test_a_store_that_does_not_take_the_configuration_file_stops_the_start() -> None:
@@ -150,7 +71,7 @@ async def test_a_store_that_does_not_take_the_configuration_file_stops_the_start
     await made.next_hops.start()
     made.store.failure = "disk full"
     with pytest.raises(UnavailableError, match="disk full"):
-        await made.reconciler.start(add(1))
+        await made.reconciler.start(add(1), DAEMON)
     assert made.data_plane.calls == []
 
 
@@ -161,9 +82,9 @@ async def test_a_restart_stores_nothing_and_moves_no_slot() -> None:
     again = Daemon(config())
     again.store, again.data_plane = before.store, before.data_plane
     before.data_plane.calls.clear()
-    again.reconciler = Reconciler(before.store, before.data_plane, again.next_hops, "/bpf")
+    again.connect()
     await again.next_hops.start()
-    await again.reconciler.start(lambda stored: stored)
+    await again.reconciler.start(lambda stored: stored, DAEMON)
     calls = before.data_plane.calls
     assert "commit" not in calls
     assert not any(isinstance(call, WriteSlots | SetEpoch) for call in calls)
@@ -180,11 +101,11 @@ async def test_a_restart_lets_go_of_a_hold_after_a_fence_and_takes_refusals_for_
         assert any(call == "fence" for call in calls[calls.index("load") : let_go])
         assert calls[let_go:].index("attach") > 0
     made.data_plane.flows.mark_refused(0, 0)
-    again = Reconciler(made.store, made.data_plane, made.next_hops, "/bpf")
+    made.connect()
     await made.next_hops.start()
-    await again.start(lambda stored: stored)
+    await made.reconciler.start(lambda stored: stored, DAEMON)
     assert made.data_plane.flows.refused_at(0) > 0
-    await again.stop()
+    await made.reconciler.stop()
 
 
 async def test_the_hash_key_is_made_once() -> None:
@@ -210,22 +131,22 @@ async def test_stop_waits_for_the_batch_under_way() -> None:
     async with daemon(config(1)) as made:
         made.data_plane.may_apply.clear()
         made.data_plane.applying.clear()
-        edit_task = asyncio.create_task(made.reconciler.mutate(add(2), DAEMON))
+        edit_task = asyncio.create_task(made.controller.mutate(add(2), DAEMON))
         await until(made.data_plane.applying.is_set)
         stopping = asyncio.create_task(made.reconciler.stop())
         done, _ = await asyncio.wait([stopping], timeout=0.05)
         assert not done
         made.data_plane.may_apply.set()
         await stopping
-        assert 2 in made.data_plane.backends
+        assert 2 in made.data_plane.entries
         await edit_task
 
 
 async def test_stop_is_not_missed_when_a_next_hop_changes_at_that_moment() -> None:
     """It would wait for ever."""
     async with daemon(config(1)) as made:
-        await until(lambda: not made.reconciler._lock.locked())
-        made.reconciler._moved.set()
+        await until(lambda: not made.reconciler._maps.lock.locked())
+        made.reconciler._upkeep.wake()
         await asyncio.wait_for(made.reconciler.stop(), 5)
 
 
@@ -236,10 +157,10 @@ async def test_an_edit_is_stored_then_written_and_then_answered() -> None:
     """The answer means: packets are treated so from now on."""
     async with daemon(config(1)) as made:
         made.data_plane.calls.clear()
-        view = await made.reconciler.mutate(add(2), DAEMON)
+        view = await made.controller.mutate(add(2), DAEMON)
         assert view.revision == 2
         assert view.backends["web", "b2"].slots > 0
-        assert set(made.data_plane.backends) == {1, 2}
+        assert set(made.data_plane.entries) == {1, 2}
         assert [call for call in made.data_plane.calls if isinstance(call, str)][:2] == ["fence", "commit"]
         assert made.kinds() == {Kind.STABLE, Kind.MOVING}
 
@@ -248,7 +169,7 @@ async def test_an_edit_that_changes_nothing_costs_nothing() -> None:
     """No revision, no write."""
     async with daemon(config(1)) as made:
         made.data_plane.calls.clear()
-        view = await made.reconciler.mutate(replace, DAEMON)
+        view = await made.controller.mutate(replace, DAEMON)
         assert view.revision == 1
         assert made.data_plane.calls == []
 
@@ -260,13 +181,13 @@ async def test_an_edit_that_the_store_does_not_take_leaves_everything_as_it_was(
         made.store.failure = "disk full"
         made.data_plane.calls.clear()
         with pytest.raises(UnavailableError, match="disk full"):
-            await made.reconciler.mutate(add(2), DAEMON)
+            await made.controller.mutate(add(2), DAEMON)
         assert made.reconciler.view() == before
         assert made.next_hops.tracked == {backend(1).address}
         assert set(made.data_plane.calls) <= {"fence"}
-        assert set(made.data_plane.backends) == {1}
+        assert set(made.data_plane.entries) == {1}
         made.store.failure = ""
-        assert (await made.reconciler.mutate(add(2), DAEMON)).revision == before.revision + 1
+        assert (await made.controller.mutate(add(2), DAEMON)).revision == before.revision + 1
 
 
 @pytest.mark.parametrize(
@@ -283,7 +204,7 @@ async def test_an_edit_that_is_refused_changes_nothing(change: Change) -> None:
         before = made.reconciler.view()
         made.data_plane.calls.clear()
         with pytest.raises(LbError):
-            await made.reconciler.mutate(change, DAEMON)
+            await made.controller.mutate(change, DAEMON)
         assert made.reconciler.view() == before
         assert made.data_plane.calls == []
         assert made.next_hops.tracked == {backend(1).address}
@@ -294,7 +215,7 @@ async def test_validate_only_says_what_would_be_and_changes_nothing() -> None:
     async with daemon(config(1)) as made:
         before = made.reconciler.view()
         made.data_plane.calls.clear()
-        view = await made.reconciler.mutate(add(2), DAEMON, validate_only=True)
+        view = await made.controller.mutate(add(2), DAEMON, validate_only=True)
         assert view.backends["web", "b2"].slots > 0
         assert view.rings["web"][0].moving == view.backends["web", "b2"].slots
         assert made.reconciler.view() == before
@@ -308,14 +229,14 @@ async def test_a_caller_that_hangs_up_leaves_no_edit_half_applied() -> None:
     async with daemon(config(1)) as made:
         made.data_plane.may_apply.clear()
         made.data_plane.applying.clear()
-        caller = asyncio.create_task(made.reconciler.mutate(add(2), DAEMON))
+        caller = asyncio.create_task(made.controller.mutate(add(2), DAEMON))
         await until(made.data_plane.applying.is_set)
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
         made.data_plane.may_apply.set()
         await until(lambda: made.reconciler.view().revision == 2)
-        assert set(made.data_plane.backends) == {1, 2}
+        assert set(made.data_plane.entries) == {1, 2}
         assert "b2" in made.store.load().config.pools["web"].backends
         assert made.next_hops.tracked == {backend(1).address, backend(2).address}
 
@@ -323,7 +244,7 @@ async def test_a_caller_that_hangs_up_leaves_no_edit_half_applied() -> None:
 async def test_edits_wait_for_each_other() -> None:
     """Each sees what the one before has made."""
     async with daemon(config(1)) as made:
-        await asyncio.gather(*(made.reconciler.mutate(add(i), DAEMON) for i in (2, 3, 4)))
+        await asyncio.gather(*(made.controller.mutate(add(i), DAEMON) for i in (2, 3, 4)))
         assert set(made.reconciler.view().config.pools["web"].backends) == {"b1", "b2", "b3", "b4"}
         assert made.reconciler.view().revision == 4
 
@@ -332,8 +253,8 @@ async def test_a_fence_separates_batches() -> None:
     """What the planner reads was not written since (I6); the recorder checks every read."""
     async with daemon(config(1)) as made:
         made.data_plane.calls.clear()
-        await made.reconciler.mutate(add(2), DAEMON)
-        await made.reconciler.mutate(add(3), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(3), DAEMON)
         calls = made.data_plane.calls
         commits = [i for i, call in enumerate(calls) if call == "commit"]
         assert "fence" in calls[commits[0] + 1 : commits[1]]
@@ -347,15 +268,15 @@ async def test_what_the_kernel_refuses_is_said_and_written_in_a_later_round() ->
     async with daemon(config(1)) as made:
         made.data_plane.refuse_at = 1
         with pytest.raises(UnavailableError, match=r"Cannot allocate memory; the change is stored"):
-            await made.reconciler.mutate(add(2), DAEMON)
-        state = await made.reconciler.state()
+            await made.controller.mutate(add(2), DAEMON)
+        state = await made.controller.state()
         assert not state.ready
         assert "the maps are behind the configuration" in state.reason
         assert made.store.load().revision == 2
         made.data_plane.refuse_at = None
-        await until(lambda: 2 in made.data_plane.backends and made.kinds() == {Kind.STABLE, Kind.MOVING})
-        await until(lambda: not made.reconciler._failure)
-        assert (await made.reconciler.state()).ready
+        await until(lambda: 2 in made.data_plane.entries and made.kinds() == {Kind.STABLE, Kind.MOVING})
+        await until(lambda: not made.reconciler.failure)
+        assert (await made.controller.state()).ready
 
 
 async def test_an_edit_while_the_kernel_refuses_is_refused_and_not_stored() -> None:
@@ -363,28 +284,28 @@ async def test_an_edit_while_the_kernel_refuses_is_refused_and_not_stored() -> N
     async with daemon(config(1)) as made:
         made.data_plane.refuse_at = 0
         with pytest.raises(UnavailableError):
-            await made.reconciler.mutate(add(2), DAEMON)
+            await made.controller.mutate(add(2), DAEMON)
         with pytest.raises(UnavailableError, match=r"Cannot allocate memory$"):
-            await made.reconciler.mutate(add(3), DAEMON)
+            await made.controller.mutate(add(3), DAEMON)
         assert made.store.load().revision == 2
         assert "b3" not in made.reconciler.view().config.pools["web"].backends
         made.data_plane.refuse_at = None
-        await made.reconciler.mutate(add(3), DAEMON)
-        assert set(made.data_plane.backends) == {1, 2, 3}
+        await made.controller.mutate(add(3), DAEMON)
+        assert set(made.data_plane.entries) == {1, 2, 3}
 
 
 async def test_the_remains_of_a_batch_are_cleared_away_before_any_epoch_changes() -> None:
     """A slot may still name a backend that stopped accepting, and flows have gone on: it must not be found back."""
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
         made.data_plane.refuse_at = 1
         disabled = replace(backend(1), admin_state=AdminState.DISABLED)
         with pytest.raises(UnavailableError):
-            await made.reconciler.mutate(lambda config: edit.put_backend(config, "web", disabled), DAEMON)
+            await made.controller.mutate(lambda config: edit.put_backend(config, "web", disabled), DAEMON)
         assert made.data_plane.epochs()[1] == 2
         made.data_plane.calls.clear()
         made.data_plane.refuse_at = None
-        await made.reconciler.mutate(lambda config: edit.put_backend(config, "web", backend(1)), DAEMON)
+        await made.controller.mutate(lambda config: edit.put_backend(config, "web", backend(1)), DAEMON)
         calls = made.data_plane.calls
         cleared = next(i for i, call in enumerate(calls) if isinstance(call, WriteSlots))
         back = calls.index(SetEpoch(1, 3))
@@ -401,7 +322,7 @@ async def test_a_changed_next_hop_is_written() -> None:
     async with daemon(config(1)) as made:
         new = replace(hop_to(backend(1).address), mac=b"\x02\x00\x00\x00\x00\x09")
         made.next_hops.set(backend(1).address, new)
-        await until(lambda: made.data_plane.backends[1].mac == new.mac)
+        await until(lambda: made.data_plane.entries[1].mac == new.mac)
         await until(lambda: made.reconciler.view().backends["web", "b1"].hop == new)
 
 
@@ -409,7 +330,7 @@ async def test_a_backend_enters_the_ring_when_its_next_hop_is_found() -> None:
     """Until then the answer says why it is outside."""
     async with daemon(config(1)) as made:
         made.next_hops.set(backend(2).address, None)
-        view = await made.reconciler.mutate(add(2), DAEMON)
+        view = await made.controller.mutate(add(2), DAEMON)
         assert view.backends["web", "b2"].slots == 0
         assert "no route" in view.backends["web", "b2"].reason
         made.next_hops.set(backend(2).address, hop_to(backend(2).address))
@@ -426,7 +347,7 @@ async def test_moves_end_between_a_hold_with_a_fence_and_a_fence_with_its_end(mo
     """A flow that is refused between the look and the store would have no entry that says where it went."""
     set_clock(monkeypatch, 1000)
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
         made.data_plane.calls.clear()
         set_clock(monkeypatch, 8502)
         await until(lambda: "let go 0" in made.data_plane.calls)
@@ -438,7 +359,7 @@ async def test_a_refusal_puts_the_end_of_moves_off(monkeypatch: pytest.MonkeyPat
     """Some flow has no entry: it needs a whole limit to come again. The operator is told once, after twice the time."""
     set_clock(monkeypatch, 1000)
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
         made.data_plane.flows.mark_refused(0, 20_000)
         made.data_plane.calls.clear()
         set_clock(monkeypatch, 20_001)
@@ -457,7 +378,7 @@ async def test_an_operator_is_told_once_of_moves_that_refusals_hold_back(
     caplog.set_level(logging.WARNING)
     set_clock(monkeypatch, 1000)
     async with daemon(config(1)) as made:
-        await made.reconciler.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
         made.data_plane.flows.mark_refused(0, 20_000)
         set_clock(monkeypatch, 20_001)
         await until(lambda: "twice their time" in caplog.text)
@@ -471,7 +392,7 @@ async def test_a_scan_lets_clear_slots_become_stable_and_collects_the_dead() -> 
     async with daemon(config(1, settle_seconds=0)) as made:
         dead = Entry(b"k" * 24, 1, 1, 1, Life.ESTABLISHED, 0, 5, 0)
         made.data_plane.flows.entries[dead.key] = dead
-        await made.reconciler.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
         await until(lambda: made.kinds() == {Kind.STABLE})
         await until(lambda: made.data_plane.flows.entries == {})
         assert set(FakeDataPlane.slots(made.data_plane, 0)) == {stable(1), stable(2)}
@@ -483,9 +404,9 @@ async def test_a_scan_of_a_ring_that_was_written_meanwhile_says_nothing(monkeypa
     async with daemon(config(1, settle_seconds=0)) as made:
         flows = made.data_plane.flows
         flows.may_read.clear()
-        await made.reconciler.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
         await until(flows.reading.is_set)
-        await made.reconciler.mutate(add(3), DAEMON)
+        await made.controller.mutate(add(3), DAEMON)
         collections = flows.collections
         flows.may_read.set()
         await until(lambda: flows.collections > collections)
@@ -499,9 +420,9 @@ async def test_a_scan_does_not_hold_edits_up() -> None:
     """It takes long where the table is full."""
     async with daemon(config(1, settle_seconds=0)) as made:
         made.data_plane.flows.may_read.clear()
-        await made.reconciler.mutate(add(2), DAEMON)
+        await made.controller.mutate(add(2), DAEMON)
         await until(made.data_plane.flows.reading.is_set)
-        view = await made.reconciler.mutate(add(3), DAEMON)
+        view = await made.controller.mutate(add(3), DAEMON)
         assert view.backends["web", "b3"].slots > 0
 
 
@@ -513,7 +434,7 @@ async def test_a_longer_settle_time_takes_effect_after_a_scan() -> None:
 
     async with daemon(config(1, settle_seconds=100)) as made:
         made.data_plane.flows.may_read.clear()
-        await made.reconciler.mutate(longer, DAEMON)
+        await made.controller.mutate(longer, DAEMON)
         await until(made.data_plane.flows.reading.is_set)
         assert made.data_plane.flows.settle_seconds(0) == 100
         made.data_plane.flows.may_read.set()
@@ -542,15 +463,15 @@ async def test_upkeep_that_the_kernel_refuses_is_said_and_tried_again(
         with monkeypatch.context() as refusing:
             refusing.setattr(made.data_plane.flows, method, refuse)
             made.data_plane.flows.counted = replace(made.data_plane.flows.counted, inserted_syn=1)
-            await until(lambda: "not kept up" in made.reconciler._failure)
-            assert not (await made.reconciler.state()).ready
-        await until(lambda: not made.reconciler._failure)
-        assert (await made.reconciler.state()).ready
+            await until(lambda: "not kept up" in made.reconciler.failure)
+            assert not (await made.controller.state()).ready
+        await until(lambda: not made.reconciler.failure)
+        assert (await made.controller.state()).ready
 
 
 async def test_counters_go_by_name() -> None:
     """Numbers are the data plane's own business."""
     async with daemon(config(1, 2)) as made:
-        counters = await made.reconciler.counters()
+        counters = await made.controller.counters()
         assert set(counters.vips) == {"web"}
         assert set(counters.backends) == {("web", "b1"), ("web", "b2")}

@@ -106,6 +106,36 @@ def test_admin_states() -> None:
     ]
 
 
+def test_deadlines_are_times_to_come() -> None:
+    assert complaints(lambda *args: validate.parse_drain_deadline(*args, known=0, now=1_000.5), 1_001) == []
+    assert complaints(lambda *args: validate.parse_drain_deadline(*args, known=0, now=1_000.5), 1_000) == [
+        "1000 has passed, it is 1000 now: give a later time, or set admin_state DISABLED to cut the flows now"
+    ]
+
+
+@pytest.mark.parametrize(("number", "known", "now"), [(0, 500, 1_000.0), (500, 500, 1_000.0), (500, 0, None)])
+def test_a_deadline_that_has_passed_is_accepted_where_nobody_asks_for_it(
+    number: int, known: int, now: float | None
+) -> None:
+    """None; one that is sent back; one of a file."""
+    assert complaints(lambda *args: validate.parse_drain_deadline(*args, known, now), number) == []
+    assert validate.parse_drain_deadline([], "field", number, known, now) == number
+
+
+@pytest.mark.parametrize("number", [-1, 253_402_300_800])
+def test_deadlines_that_are_no_times(number: int) -> None:
+    assert complaints(lambda *args: validate.parse_drain_deadline(*args, number, None), number) == [
+        f"{number} is not a time: give seconds since the epoch, or 0 for no deadline"
+    ]
+
+
+def test_how_long_a_drain_may_take() -> None:
+    assert complaints(validate.parse_deadline_seconds, 604_800) == []
+    assert complaints(validate.parse_deadline_seconds, 604_801) == [
+        "604801 is out of range: give seconds from 0 (no deadline) to 604800"
+    ]
+
+
 def test_descriptions_are_one_bounded_line() -> None:
     assert complaints(validate.parse_description, "The shop, größer" + "!" * 240) == []
     assert complaints(validate.parse_description, "x" * 257) == ["has 257 characters: shorten it to 256"]

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes under conditions, and those that nobody asks for: verdicts of the checks, deadlines of drains."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from fakes.daemon import Daemon, add, backend, config, daemon, until
+
+from lb.core import edit
+from lb.core.audit import DAEMON, Action, Caller
+from lb.core.checks import CheckKind, HealthCheck
+from lb.core.errors import RefusedError, StaleError, UnavailableError
+from lb.core.events import ConfigChanged, DrainProgressed
+from lb.core.flows import Entry
+from lb.core.health import Health, Status
+from lb.core.model import RING_SIZE, AdminState, Config, Unresolved
+from lb.core.slots import Life
+from lb.daemon import reconciler, upkeep
+from lb.ports import Change
+
+ALICE = Caller("alice", "192.0.2.7:5000", "BackendService.CreateBackend")
+CHECK = HealthCheck(CheckKind.TCP)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds follow each other at once; nothing waits for a second."""
+    monkeypatch.setattr(upkeep, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(reconciler, "SETTLE_SECONDS", 0.05)
+
+
+def checked(*numbers: int) -> Config:
+    """A pool with a health check."""
+    made = config(*numbers)
+    return replace(made, pools={"web": replace(made.pools["web"], health_check=CHECK)})
+
+
+def verdicts(made: Daemon, **found: Status) -> None:
+    """The checks say this now."""
+    made.health.verdicts |= {
+        ("web", name): Health(status, reason="connection refused") for name, status in found.items()
+    }
+    made.health.changed()
+
+
+def draining(number: int, deadline: int = 0) -> Change:
+    """An edit that drains a backend."""
+    drained = replace(backend(number), admin_state=AdminState.DRAINING, drain_deadline=deadline)
+    return lambda config: edit.put_backend(config, "web", drained)
+
+
+# -- apply
+
+
+async def test_an_apply_predicts_what_is_then_measured() -> None:
+    """A third backend takes a third of the slots; nobody's flows are cut."""
+    async with daemon(config(1, 2)) as made:
+        planned = await made.controller.apply(add(3), ALICE, validate_only=True)
+        assert planned.measured == ()
+        assert made.reconciler.view().revision == planned.view.revision == 1
+        done = await made.controller.apply(add(3), ALICE, base_revision=1)
+        assert done.predicted == done.measured == planned.predicted
+        assert done.predicted[0].moved / RING_SIZE == pytest.approx(1 / 3, rel=0.05)
+        assert done.predicted[0].cut == 0
+        assert [(found.action, found.name) for found in done.differences] == [(Action.ADDED, "pools/web/backends/b3")]
+        assert done.view.revision == 2
+
+
+async def test_an_apply_planned_from_another_revision_is_refused() -> None:
+    """Somebody else was faster."""
+    async with daemon(config(1)) as made:
+        await made.controller.mutate(add(2), DAEMON)
+        with pytest.raises(StaleError, match="at revision 2 by now, not 1"):
+            await made.controller.apply(add(3), ALICE, base_revision=1)
+        assert made.reconciler.view().revision == 2
+
+
+async def test_of_two_applies_from_one_revision_one_wins() -> None:
+    """Also when both wait for next hops at the same time."""
+    async with daemon(config(1)) as made:
+        results = await asyncio.gather(
+            *(made.controller.apply(add(i), ALICE, base_revision=1) for i in (2, 3)), return_exceptions=True
+        )
+        assert sorted(type(result).__name__ for result in results) == ["Applied", "StaleError"]
+        assert made.reconciler.view().revision == 2
+        assert made.next_hops.tracked == {
+            found.address for found in made.reconciler.view().config.pools["web"].backends.values()
+        }
+
+
+async def test_an_apply_that_would_move_too_much_changes_nothing() -> None:
+    async with daemon(config(1, 2)) as made:
+        with pytest.raises(RefusedError, match="more than the 10 %"):
+            await made.controller.apply(add(3), ALICE, max_move_percent=10)
+        assert made.store.load().revision == 1
+        assert made.next_hops.tracked == {backend(1).address, backend(2).address}
+
+
+async def test_a_change_is_announced_with_who_made_it() -> None:
+    async with daemon(config(1)) as made:
+        await made.controller.mutate(add(2), ALICE)
+        (event,) = [said for said in made.said if isinstance(said, ConfigChanged)]
+        assert (event.revision, event.who) == (2, "alice")
+        assert [found.name for found in event.differences] == ["pools/web/backends/b2"]
+
+
+async def test_what_changes_nothing_is_no_revision() -> None:
+    async with daemon(config(1)) as made:
+        done = await made.controller.apply(replace, ALICE)
+        assert (done.differences, done.predicted, done.view.revision) == ((), (), 1)
+
+
+# -- health
+
+
+async def test_a_verdict_reaches_the_ring_at_once() -> None:
+    """Not with the next tick, and not after somebody's next hop."""
+    async with daemon(checked(1, 2)) as made:
+        verdicts(made, b1=Status.UP, b2=Status.DOWN)
+        await until(lambda: made.reconciler.view().backends["web", "b2"].slots == 0)
+        state = made.reconciler.view().backends["web", "b2"]
+        assert state.health.status is Status.DOWN
+        assert state.reason == "its checks fail: connection refused"
+
+
+async def test_a_verdict_does_not_wait_for_an_edit_that_waits_for_a_next_hop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with daemon(checked(1, 2)) as made:
+        verdicts(made, b1=Status.UP, b2=Status.UP)
+        monkeypatch.setattr(reconciler, "SETTLE_SECONDS", 5.0)
+        made.next_hops.set(backend(3).address, Unresolved("nobody answers"))
+        edit_task = asyncio.create_task(made.controller.mutate(add(3), ALICE))
+        await until(lambda: backend(3).address in made.next_hops.tracked)
+        verdicts(made, b2=Status.DOWN)
+        await until(lambda: made.reconciler.view().backends["web", "b2"].slots == 0)
+        assert not edit_task.done()
+        edit_task.cancel()
+
+
+async def test_health_is_shown_as_it_is_now() -> None:
+    """A probe that failed shows before the verdict, without a new plan."""
+    async with daemon(checked(1)) as made:
+        verdicts(made, b1=Status.UP)
+        await until(lambda: made.reconciler.view().backends["web", "b1"].health.status is Status.UP)
+        made.health.verdicts["web", "b1"] = Health(Status.UP, reason="timeout")
+        assert made.reconciler.view().backends["web", "b1"].health.reason == "timeout"
+
+
+async def test_the_checks_hear_of_every_configuration() -> None:
+    async with daemon(checked(1)) as made:
+        await made.controller.mutate(add(2), ALICE)
+        assert made.health.config == made.reconciler.view().config
+
+
+# -- drains
+
+
+async def test_at_its_deadline_a_drain_becomes_a_disable() -> None:
+    """With a revision of its own, which says whose it is, and with the number of flows that it cut."""
+    async with daemon(config(1, 2)) as made:
+        await made.controller.mutate(draining(2), ALICE)
+        flows = made.data_plane.flows
+        epoch = made.data_plane.epochs()[2]
+        seen = reconciler.now()
+        for number in range(3):
+            key = bytes([number])
+            flows.entries[key] = Entry(key, 1, epoch, 2, Life.ESTABLISHED, seen, number, 0)
+        await until(lambda: made.reconciler.view().backends["web", "b2"].drain is not None)
+        await made.controller.mutate(draining(2, deadline=1), ALICE)
+
+        await until(lambda: any(isinstance(said, DrainProgressed) and said.done == "deadline" for said in made.said))
+        found = made.reconciler.view().config.pools["web"].backends["b2"]
+        assert (found.admin_state, found.drain_deadline) == (AdminState.DISABLED, 0)
+        state = made.reconciler.view().backends["web", "b2"]
+        assert state.drain is not None
+        assert state.drain.cut == 3
+        record = made.store.history(0, 1)[0]
+        assert (record.caller.who, record.note) == ("lbd", "drain deadline of web/b2")
+
+
+async def test_a_deadline_that_cannot_be_stored_is_tried_again() -> None:
+    async with daemon(config(1, 2)) as made:
+        await made.controller.mutate(draining(2), ALICE)
+        made.store.failure = "disk full"
+        with pytest.raises(UnavailableError):
+            await made.controller.mutate(draining(2, deadline=1), ALICE)
+        made.store.failure = ""
+        await made.controller.mutate(draining(2, deadline=1), ALICE)
+        await until(
+            lambda: made.reconciler.view().config.pools["web"].backends["b2"].admin_state is AdminState.DISABLED
+        )
+
+
+async def test_a_drain_that_was_ended_has_no_deadline_any_more() -> None:
+    async with daemon(config(1, 2)) as made:
+        await made.controller.mutate(draining(2, deadline=1 << 33), ALICE)
+        await made.controller.mutate(lambda before: edit.put_backend(before, "web", backend(2)), ALICE)
+        assert made.reconciler.view().backends["web", "b2"].drain is None
