@@ -11,8 +11,8 @@ from typing import Protocol
 from lb.core.model import Address, Hop, NextHop, Unresolved
 from lb.net import resolve
 from lb.net.facts import Fact, Link, LinkGone, LocalAddress, LocalAddressGone, Neighbour, Route, RoutingChanged
-from lb.net.kernel import Refused
 from lb.net.neighbours import Key, Neighbours
+from lb.net.requests import Refused
 
 _log = logging.getLogger("lb.net")
 
@@ -29,11 +29,15 @@ class Oracle(Protocol):
 
 @dataclass(slots=True)
 class _Target:
-    """A tracked address. ``link``: where it was last seen to leave. ``neighbour``: whose MAC it needs."""
+    """A tracked address. ``link``: where it was last seen to leave. ``neighbour``: whose MAC it needs.
+
+    ``is_new``: it was not looked at yet.
+    """
 
     hop: Hop
     link: Link | None = None
     neighbour: Key | None = None
+    is_new: bool = True
 
 
 class Tracker:
@@ -45,6 +49,7 @@ class Tracker:
         self.local: frozenset[Address] = frozenset()
         self._links: dict[int, Link] = {}
         self._addresses: set[LocalAddress] = set()
+        self._tracked: frozenset[Address] = frozenset()
         self._targets: dict[Address, _Target] = {}
         self._neighbours = Neighbours()
         self._users: dict[Key, set[Address]] = {}
@@ -64,14 +69,20 @@ class Tracker:
 
     def track(self, addresses: Collection[Address]) -> None:
         """Keep exactly these."""
-        wanted = set(addresses)
-        for address in self._targets.keys() - wanted:
+        # Sets keep the hashes of their elements, and those of addresses are slow to compute.
+        before, self._tracked = self._tracked, frozenset(addresses)
+        for address in before - self._tracked:
             self._need(address, None)
             del self._targets[address]
             self.dirty.discard(address)
-        for address in wanted - self._targets.keys():
+        for address in self._tracked - before:
             self._targets[address] = _Target(Unresolved(f"the way to {address} is being looked up"))
             self.dirty.add(address)
+
+    def is_new(self, address: Address) -> bool:
+        """Whether it is tracked, but was not looked at yet."""
+        target = self._targets.get(address)
+        return target is not None and target.is_new
 
     def hop(self, address: Address) -> Hop:
         """The present answer."""
@@ -92,6 +103,7 @@ class Tracker:
         if target is None:
             return
         way = self._way(kernel, address, target)
+        target.is_new = False
         if isinstance(way, Unresolved):
             self._need(address, None)
             self._answer(address, target, way)

@@ -16,6 +16,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # kind: vip, ring, backend or cursor; key: the JSON list of the names that the number stands for.
         "CREATE TABLE allocations (kind TEXT, key TEXT, number INTEGER NOT NULL, PRIMARY KEY (kind, key))",
     ),
+    (
+        # revision: 0 for a call that was denied; at: seconds since the epoch (UTC).
+        """CREATE TABLE records (number INTEGER PRIMARY KEY, revision INTEGER NOT NULL, at REAL NOT NULL,
+        who TEXT NOT NULL, origin TEXT NOT NULL, method TEXT NOT NULL, note TEXT NOT NULL)""",
+        "CREATE INDEX records_by_revision ON records (revision)",
+        # name: resource name; old, new: bodies as in the tables of objects, NULL where the object is not there.
+        """CREATE TABLE changes (number INTEGER PRIMARY KEY, revision INTEGER NOT NULL, name TEXT NOT NULL,
+        old TEXT, new TEXT)""",
+        "CREATE INDEX changes_by_revision ON changes (revision)",
+    ),
 )
 """Step N leads from schema N to N + 1. Released steps never change; a new release appends."""
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Findings about pools and backends from what lbd knows of them: next hops, health. Asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lb.core.health import Status
+from lb.core.model import AdminState, Backend, BackendState, NextHop, Pool, View
+from lb.observe.findings import ok, problem, warning
+from lb.ports import Finding
+
+MAX_ASKED = 200
+"""Backends that a diagnosis sends anything to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A backend that can be asked; ``subject``: how findings name it."""
+
+    subject: str
+    pool: Pool
+    backend: Backend
+    hop: NextHop
+
+
+def subject_of(pool: str, backend: str) -> str:
+    """How findings name it."""
+    return f"pools/{pool}/backends/{backend}"
+
+
+def examine_backends(view: View) -> Iterator[Finding]:
+    """Look at every pool and backend of a configuration."""
+    for pool in view.config.pools.values():
+        if pool.name in view.failing_open:
+            remedy = "mend the backends that are not UP, or set --min-healthy lower"
+            yield warning(f"pools/{pool.name}", "fail open", "backends that are not UP get flows: too few are", remedy)
+        for backend in pool.backends.values():
+            subject = subject_of(pool.name, backend.name)
+            state = view.backends[pool.name, backend.name]
+            yield _next_hop(subject, backend, state)
+            if pool.health_check is not None:
+                yield _health(subject, backend, state)
+
+
+def members_to_ask(view: View) -> tuple[list[Member], int]:
+    """Backends that packets can be sent to, at most ``MAX_ASKED``, those that are not UP first; how many more are."""
+    found: list[Member] = []
+    later: list[Member] = []
+    for pool in view.config.pools.values():
+        for backend in pool.backends.values():
+            state = view.backends[pool.name, backend.name]
+            if backend.admin_state is AdminState.DISABLED or not isinstance(state.hop, NextHop):
+                continue
+            member = Member(subject_of(pool.name, backend.name), pool, backend, state.hop)
+            (later if state.health.status is Status.UP else found).append(member)
+    found += later
+    return found[:MAX_ASKED], max(0, len(found) - MAX_ASKED)
+
+
+def _next_hop(subject: str, backend: Backend, state: BackendState) -> Finding:
+    hop = state.hop
+    if isinstance(hop, NextHop):
+        gateway = f" (gateway {hop.gateway})" if hop.gateway else ""
+        return ok(subject, "next hop", f"{hop.mac.hex(':')} on {hop.interface}{gateway}")
+    if backend.admin_state is AdminState.DISABLED:
+        return ok(subject, "next hop", f"not needed while it is disabled: {hop.reason}")
+    # Reasons are of the form "what is so: what to do".
+    observation, _, remedy = hop.reason.partition(": ")
+    return problem(subject, "next hop", observation, remedy or "wait a moment, then look again")
+
+
+def _health(subject: str, backend: Backend, state: BackendState) -> Finding:
+    health = state.health
+    match backend.admin_state, health.status:
+        case AdminState.DISABLED, _:
+            return ok(subject, "health check", "disabled by the operator: not checked")
+        case _, Status.UP if not health.reason:
+            return ok(subject, "health check", "UP")
+        case _, Status.UP:
+            remedy = "watch it: more failures in a row make it DOWN"
+            return warning(subject, "health check", f"UP, but the last probe failed: {health.reason}", remedy)
+        case _, Status.DOWN:
+            remedy = "see what the tunnel and the direct check found, below"
+            return problem(subject, "health check", f"DOWN: {health.reason}", remedy)
+    return warning(
+        subject, "health check", f"no verdict: {health.reason or 'not probed yet'}", "wait for its first probes"
+    )
