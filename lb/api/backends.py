@@ -4,6 +4,9 @@
 # ruff: noqa: N802 (gRPC names the methods)
 from __future__ import annotations
 
+import math
+import time
+
 from google.protobuf.empty_pb2 import Empty
 
 from lb.api import convert, etags, masks, names, present
@@ -11,11 +14,11 @@ from lb.api.callers import caller
 from lb.api.paging import paginate
 from lb.core import edit
 from lb.core.model import Backend, Config
-from lb.core.validate import Found, parse_name, raise_if_any
+from lb.core.validate import Found, parse_deadline_seconds, parse_name, raise_if_any
 from lb.ports import Controller
 from lb.v1 import backend_pb2, backend_pb2_grpc
 
-MUTABLE = frozenset({"weight", "admin_state"})
+MUTABLE = frozenset({"weight", "admin_state", "drain_deadline_at_seconds"})
 FIXED = {"address": "delete the backend and create it anew, or create another one beside it"}
 ALL_POOLS = "pools/-"
 
@@ -53,7 +56,7 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
         found: Found = []
         pool = names.parse_pool_name(found, "parent", request.parent)
         name = parse_name(found, "backend_id", request.backend_id)
-        backend = convert.backend_from_proto(found, "backend", request.backend, name)
+        backend = convert.backend_from_proto(found, "backend", request.backend, name, now=time.time())
         raise_if_any(found)
         view = await self._controller.mutate(
             lambda config: edit.create_backend(config, pool, backend), caller(), validate_only=request.validate_only
@@ -69,7 +72,9 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
             found: Found = []
             current = present.plain_backend(pool, old)
             message = masks.overlay(found, current, request.backend, request.update_mask, MUTABLE, FIXED)
-            new = convert.backend_from_proto(found, "backend", message, name)
+            # What the mask cleared gets its default; a deadline that is sent back may have passed.
+            base = Backend(name, old.address, drain_deadline=old.drain_deadline)
+            new = convert.backend_from_proto(found, "backend", message, name, base, time.time())
             masks.check_fixed(found, "backend", old, new, FIXED)
             raise_if_any(found)
             return edit.put_backend(config, pool, new)
@@ -87,6 +92,22 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
 
         await self._controller.mutate(change, caller(), validate_only=request.validate_only)
         return Empty()
+
+    async def DrainBackend(self, request: backend_pb2.DrainBackendRequest, _context: object) -> backend_pb2.Backend:
+        found: Found = []
+        pool, name = names.parse_backend_name(found, "name", request.name)
+        seconds = parse_deadline_seconds(found, "deadline_seconds", request.deadline_seconds)
+        raise_if_any(found)
+        # Rounded up: nobody gets less time than was asked for.
+        deadline = math.ceil(time.time()) + seconds if seconds else 0
+
+        def change(config: Config) -> Config:
+            current = etags.backend_etag(pool, edit.find_backend(config, pool, name))
+            etags.check_etag(request.name, request.etag, current)
+            return edit.drain_backend(config, pool, name, deadline)
+
+        view = await self._controller.mutate(change, caller(), validate_only=request.validate_only)
+        return present.backend_to_proto(pool, edit.find_backend(view.config, pool, name), view)
 
 
 def _parents(config: Config, parent: str) -> list[str]:

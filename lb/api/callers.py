@@ -7,7 +7,8 @@ from contextvars import ContextVar
 
 from lb.core.audit import Caller
 
-_current: ContextVar[Caller] = ContextVar("caller", default=Caller("unknown"))
+_UNKNOWN = Caller("unknown")
+_current: ContextVar[Caller] = ContextVar("caller", default=_UNKNOWN)
 
 
 def caller() -> Caller:

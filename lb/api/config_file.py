@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 from google.protobuf import json_format
 
-from lb.api import names, present
-from lb.api.overlay import changed, lay_over
+from lb.api import present
+from lb.api.overlay import lay_over, missing_pools
 from lb.api.yaml_walk import Place, Sheet, fill, start
+from lb.core.diff import differences
 from lb.core.errors import InvalidError, Violation
 from lb.core.model import Config
 from lb.core.validate import Found
@@ -20,9 +22,11 @@ from lb.v1 import config_pb2
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 32
+DEADLINE = "drain_deadline_at_seconds"
 MAX_PROBLEMS = 50
 """That are shown; ``ConfigFileError.violations`` has all."""
 
+_DEADLINE = "drain_deadline_at_seconds"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -54,18 +58,27 @@ class Fragment:
 def load(path: Path) -> Fragment:
     """Read a file; raises ``ConfigFileError`` with all its problems."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        file = path.open("rb")
     except OSError as error:
         raise _unreadable(str(path), f"can't be read: {error.strerror}") from error
+    with file:
+        return read(file, str(path))
+
+
+def read(file: BinaryIO, source: str) -> Fragment:
+    """Like ``load`` for what is open already; ``source`` is its name in messages."""
+    try:
+        content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(source, f"can't be read: {error.strerror}") from error
     if len(content) > MAX_FILE_BYTES:
-        raise _unreadable(str(path), f"is larger than {MAX_FILE_BYTES} bytes: is it the right file?")
+        raise _unreadable(source, f"is larger than {MAX_FILE_BYTES} bytes: is it the right file?")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _unreadable(str(path), "is not UTF-8 text: save it as UTF-8", Place(line, 1)) from error
-    return parse(text, str(path))
+        raise _unreadable(source, "is not UTF-8 text: save it as UTF-8", Place(line, 1)) from error
+    return parse(text, source)
 
 
 def parse(text: str, source: str) -> Fragment:
@@ -86,9 +99,10 @@ def parse(text: str, source: str) -> Fragment:
 def merge(current: Config, fragment: Fragment) -> tuple[Config, list[str]]:
     """Lay a file over a configuration.
 
-    For an object that is in both, the file wins; weight, admin state, hash policy and the seconds of a pool that the
-    file leaves out keep their value, so that a restart neither undoes a drain nor moves flows. Objects that the file
-    does not name stay, members of its pools too, unless they hold the endpoint or the address of one that it does name.
+    For an object that is in both, the file wins; what it leaves out keeps its value if it is set in operation or moves
+    flows (weight, admin state, deadline, hash policy, all of a pool but its description), so that a restart neither
+    undoes a drain nor moves flows. Objects that the file does not name stay, members of its pools too, unless they
+    hold the endpoint or the address of one that it does name.
 
     Returns:
         The configuration, and the names of what the file added, changed or removed ("settings" for the settings).
@@ -98,14 +112,15 @@ def merge(current: Config, fragment: Fragment) -> tuple[Config, list[str]]:
     """
     found: Found = []
     merged = lay_over(found, current, fragment.message)
-    for index, item in enumerate(fragment.message.vips):
-        pool = names.parse_pool_name(found, "", item.pool, short=True)
-        if pool not in merged.pools:
-            remedy = "add it to the file, or create it with `lbctl pool create`"
-            found.append(Violation(f"vips[{index}].pool", f"pool {pool!r} does not exist: {remedy}"))
+    missing_pools(found, merged, fragment.message)
     if found:
-        raise ConfigFileError(fragment.source, _located(fragment.sheet, found))
-    return merged, changed(current, merged)
+        raise complain(fragment, found)
+    return merged, [difference.name for difference in differences(current, merged)]
+
+
+def complain(fragment: Fragment, found: Found) -> ConfigFileError:
+    """What was found wrong with a file's content elsewhere, with its lines."""
+    return ConfigFileError(fragment.source, _located(fragment.sheet, found))
 
 
 def dump(config: Config) -> str:
@@ -119,6 +134,12 @@ def dump_message(message: config_pb2.Config) -> str:
     for pool in plain.get("pools", ()):
         for item in (pool, *pool.get("backends", ())):
             item["name"] = _last(item["name"])
+            if _DEADLINE in item:
+                # A 64-bit number, which the JSON mapping quotes.
+                item[_DEADLINE] = int(item[_DEADLINE])
+            if DEADLINE in item:
+                # JSON has 64-bit numbers as text.
+                item[DEADLINE] = int(item[DEADLINE])
     for vip in plain.get("vips", ()):
         vip["name"], vip["pool"] = _last(vip["name"]), _last(vip["pool"])
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -7,20 +7,30 @@ Output-only fields are ignored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from google.protobuf.descriptor import EnumDescriptor
 
 from lb.api import names
-from lb.core import addresses, validate
+from lb.api.convert_checks import check_from_proto, enum_name
+from lb.core import addresses, validate, validate_checks
 from lb.core.errors import Violation
 from lb.core.model import AdminState, Backend, HashPolicy, Pool, Settings, Vip
 from lb.core.validate import Found
 from lb.v1 import backend_pb2, config_pb2, pool_pb2, vip_pb2
 
-DEFAULT_WEIGHT = 1
-
 _PROTOCOL: EnumDescriptor = vip_pb2.Vip.Protocol.DESCRIPTOR
 _HASH_POLICY: EnumDescriptor = vip_pb2.Vip.HashPolicy.DESCRIPTOR
 _ADMIN_STATE: EnumDescriptor = backend_pb2.Backend.AdminState.DESCRIPTOR
+_ON_DOWN: EnumDescriptor = pool_pb2.Pool.OnDown.DESCRIPTOR
+_POOL_NUMBERS: dict[str, Callable[[Found, str, int], int]] = {
+    "settle_seconds": validate.parse_settle_seconds,
+    "udp_settle_seconds": validate.parse_udp_settle_seconds,
+    "drain_idle_seconds": validate.parse_drain_idle_seconds,
+    "slow_start_seconds": validate_checks.parse_slow_start_seconds,
+    "min_healthy_percent": validate_checks.parse_min_healthy_percent,
+}
+"""Numbers with presence: fields of the message and of the model alike."""
 
 
 def vip_from_proto(
@@ -32,13 +42,13 @@ def vip_from_proto(
     """
     hash_policy = base.hash_policy if base else HashPolicy.FIVE_TUPLE
     if message.hash_policy:
-        text = _enum_name(_HASH_POLICY, message.hash_policy)
+        text = enum_name(_HASH_POLICY, message.hash_policy)
         hash_policy = validate.parse_hash_policy(found, f"{path}.hash_policy", text)
     return Vip(
         name=name,
         address=addresses.parse_vip_address(found, f"{path}.address", message.address),
         port=validate.parse_port(found, f"{path}.port", message.port),
-        protocol=validate.parse_protocol(found, f"{path}.protocol", _enum_name(_PROTOCOL, message.protocol)),
+        protocol=validate.parse_protocol(found, f"{path}.protocol", enum_name(_PROTOCOL, message.protocol)),
         pool=names.parse_pool_name(found, f"{path}.pool", message.pool, short=short),
         force=message.force,
         hash_policy=hash_policy,
@@ -46,48 +56,73 @@ def vip_from_proto(
 
 
 def backend_from_proto(
-    found: Found, path: str, message: backend_pb2.Backend, name: str, base: Backend | None = None
+    found: Found,
+    path: str,
+    message: backend_pb2.Backend,
+    name: str,
+    base: Backend | None = None,
+    now: float | None = None,
 ) -> Backend:
-    """A backend; weight and admin state that are not set come from ``base``, else from the defaults."""
-    weight = base.weight if base else DEFAULT_WEIGHT
-    admin_state = base.admin_state if base else AdminState.ENABLED
+    """A backend; weight and admin state that are not set come from ``base``, else from the defaults.
+
+    The drain deadline belongs to the admin state: it comes from ``base`` only together with that. ``now``: see
+    ``validate.parse_drain_deadline``.
+    """
+    address = addresses.parse_backend_address(found, f"{path}.address", message.address)
+    own = base or Backend(name, address)
+    weight, admin_state, deadline = own.weight, own.admin_state, own.drain_deadline
     if message.HasField("weight"):
         weight = validate.parse_weight(found, f"{path}.weight", message.weight)
     if message.admin_state:
-        text = _enum_name(_ADMIN_STATE, message.admin_state)
+        text = enum_name(_ADMIN_STATE, message.admin_state)
         admin_state = validate.parse_admin_state(found, f"{path}.admin_state", text)
-    address = addresses.parse_backend_address(found, f"{path}.address", message.address)
-    return Backend(name, address, weight, admin_state)
+    if message.admin_state or message.drain_deadline_at_seconds:
+        deadline = message.drain_deadline_at_seconds
+    if admin_state is AdminState.DRAINING:
+        field = f"{path}.drain_deadline_at_seconds"
+        validate.parse_drain_deadline(found, field, deadline, own.drain_deadline, now)
+    else:
+        deadline = 0
+    return Backend(name, address, weight, admin_state, deadline)
 
 
-def pool_from_proto(found: Found, path: str, message: pool_pb2.Pool, name: str, base: Pool | None = None) -> Pool:
-    """A pool with its members; seconds that are not set, and what its members leave unset, come from ``base``."""
+def pool_from_proto(
+    found: Found, path: str, message: pool_pb2.Pool, name: str, base: Pool | None = None, now: float | None = None
+) -> Pool:
+    """A pool with its members; what is not set, but for the description, comes from ``base``, else it is the default.
+
+    An empty health check says that there is none. ``now``: see ``validate.parse_drain_deadline``.
+    """
     own = base or Pool(name)
-    settle, udp_settle, drain_idle = own.settle_seconds, own.udp_settle_seconds, own.drain_idle_seconds
-    if message.HasField("settle_seconds"):
-        settle = validate.parse_settle_seconds(found, f"{path}.settle_seconds", message.settle_seconds)
-    if message.HasField("udp_settle_seconds"):
-        udp_settle = validate.parse_udp_settle_seconds(found, f"{path}.udp_settle_seconds", message.udp_settle_seconds)
-    if message.HasField("drain_idle_seconds"):
-        drain_idle = validate.parse_drain_idle_seconds(found, f"{path}.drain_idle_seconds", message.drain_idle_seconds)
+    check, on_down = own.health_check, own.on_down
+    if message.HasField("health_check"):
+        check = check_from_proto(found, f"{path}.health_check", message.health_check)
+    if message.on_down:
+        on_down = validate_checks.parse_on_down(found, f"{path}.on_down", enum_name(_ON_DOWN, message.on_down))
     return Pool(
         name=name,
         description=validate.parse_description(found, f"{path}.description", message.description),
-        backends=_members(found, path, message, own),
-        settle_seconds=settle,
-        udp_settle_seconds=udp_settle,
-        drain_idle_seconds=drain_idle,
+        backends=_members(found, path, message, own, now),
+        health_check=check,
+        fail_open=message.fail_open if message.HasField("fail_open") else own.fail_open,
+        on_down=on_down,
+        **{
+            field: parse(found, f"{path}.{field}", getattr(message, field))
+            if message.HasField(field)
+            else getattr(own, field)
+            for field, parse in _POOL_NUMBERS.items()
+        },
     )
 
 
-def _members(found: Found, path: str, message: pool_pb2.Pool, base: Pool) -> dict[str, Backend]:
+def _members(found: Found, path: str, message: pool_pb2.Pool, base: Pool, now: float | None) -> dict[str, Backend]:
     members: dict[str, Backend] = {}
     owners: dict[str, str] = {}
     for index, item in enumerate(message.backends):
         place = f"{path}.backends[{index}]"
         before = len(found)
         name = names.parse_member_name(found, f"{place}.name", item.name, base.name)
-        member = backend_from_proto(found, place, item, name, base.backends.get(name))
+        member = backend_from_proto(found, place, item, name, base.backends.get(name), now)
         if len(found) > before:
             continue
         if name in members:
@@ -109,9 +144,3 @@ def settings_from_proto(found: Found, path: str, message: config_pb2.Settings, b
     if message.outer_source_ipv6:
         ipv6 = addresses.parse_outer_source_ipv6(found, f"{path}.outer_source_ipv6", message.outer_source_ipv6)
     return Settings(hash_key, ipv4, ipv6)
-
-
-def _enum_name(kind: EnumDescriptor, number: int) -> str:
-    """Name of an enum value; "" for 0, the number's digits for one that this release does not know."""
-    known = kind.values_by_number.get(number)
-    return "" if not number else known.name if known else str(number)

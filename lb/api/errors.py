@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
@@ -26,9 +27,13 @@ _CODES: dict[type[errors.LbError], grpc.StatusCode] = {
     errors.StaleError: grpc.StatusCode.ABORTED,
     errors.RefusedError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.GoneError: grpc.StatusCode.OUT_OF_RANGE,
+    errors.DeniedError: grpc.StatusCode.PERMISSION_DENIED,
     errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
 }
 _ABOUT_A_RESOURCE = (errors.NotFoundError, errors.ExistsError, errors.StaleError, errors.RefusedError)
+
+Method: TypeAlias = Callable[[Message, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
 
 log = logging.getLogger(__name__)
 
@@ -40,24 +45,34 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         handler = await continuation(handler_call_details)
-        # Streams (reflection, health's watch) are not ours.
-        if handler is None or handler.unary_unary is None:
-            return handler
+        if handler is None:
+            return None
+        codec = handler.request_deserializer, handler.response_serializer
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(_guarded(handler.unary_unary, handler_call_details), *codec)
+        # A stream that is written by a coroutine, as ours are, ends like any other call. Generators are not ours.
+        if inspect.iscoroutinefunction(handler.unary_stream):
+            return grpc.unary_stream_rpc_method_handler(_guarded(handler.unary_stream, handler_call_details), *codec)
+        return handler
 
-        async def guarded(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            try:
-                return await handler.unary_unary(request, context)
-            except grpc.aio.AbortError:
-                raise
-            except errors.LbError as error:
-                status = to_status(error, request)
-            except Exception:
-                log.exception("%s failed: this is a bug in lbd", handler_call_details.method)
-                status = to_status(errors.LbError("internal error: lbd's log has the traceback"), request)
-            answer = rpc_status.to_status(status)
-            return await context.abort(answer.code, answer.details, answer.trailing_metadata)
 
-        return grpc.unary_unary_rpc_method_handler(guarded, handler.request_deserializer, handler.response_serializer)
+def _guarded(method: Method, details: grpc.HandlerCallDetails) -> Method:
+    """``method``, whose errors end the call with their status."""
+
+    async def guarded(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            return await method(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except errors.LbError as error:
+            status = to_status(error, request)
+        except Exception:
+            log.exception("%s failed: this is a bug in lbd", details.method)
+            status = to_status(errors.LbError("internal error: lbd's log has the traceback"), request)
+        answer = rpc_status.to_status(status)
+        return await context.abort(answer.code, answer.details, answer.trailing_metadata)
+
+    return guarded
 
 
 def to_status(error: errors.LbError, request: Message) -> status_pb2.Status:
@@ -69,7 +84,8 @@ def to_status(error: errors.LbError, request: Message) -> status_pb2.Status:
         status.details.add().Pack(_bad_request(error.violations))
     elif isinstance(error, _ABOUT_A_RESOURCE):
         kind, name = resource(request, exists=not isinstance(error, errors.NotFoundError))
-        status.details.add().Pack(error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name))
+        if name:
+            status.details.add().Pack(error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name))
     return status
 
 
@@ -89,7 +105,7 @@ def _bad_request(violations: Sequence[errors.Violation]) -> error_details_pb2.Ba
 
 
 def resource(request: Message, *, exists: bool) -> tuple[str, str]:
-    """Type and name of the resource that a request is about.
+    """Type and name of the resource that a request is about; "" when it is about no single one.
 
     A create that fails because something is not found is about the new resource's parent.
     """
@@ -102,6 +118,8 @@ def resource(request: Message, *, exists: bool) -> tuple[str, str]:
             return f"lb.v1.{kind.title()}", f"{parent + '/' if parent else ''}{kind}s/{fields.get(f'{kind}_id', '')}"
         if kind in fields:
             return f"lb.v1.{kind.title()}", fields[kind].name
+    if "revision" in fields and not exists:
+        return "lb.v1.Revision", str(fields["revision"])
     name = fields.get("name", parent)
     collection = ["", *name.split("/")][-2]
     return {"vips": "lb.v1.Vip", "pools": "lb.v1.Pool", "backends": "lb.v1.Backend"}.get(collection, ""), name

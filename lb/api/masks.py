@@ -64,6 +64,9 @@ def _why_not(path: str, message: Message, mutable: frozenset[str], fixed: Mappin
         return f"{path} can't be changed by an update: {fixed[path]}"
     field = message.DESCRIPTOR.fields_by_name.get(path)
     choices = f"fields that an update can change: {', '.join(sorted(mutable))}"
+    outer = message.DESCRIPTOR.fields_by_name.get(path.partition(".")[0])
+    if field is None and outer and outer.message_type and outer.name in mutable:
+        return f"{quote(path)}: name {outer.name} alone, it is replaced as a whole"
     if field is None:
         return f"{quote(path)} is not a field of {message.DESCRIPTOR.name}; {choices}"
     if field.number >= FIRST_OUTPUT_FIELD:

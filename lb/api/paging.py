@@ -45,30 +45,37 @@ def paginate(
         InvalidError: A negative size, or a token that this list did not hand out.
     """
     found: Found = []
-    if size < 0:
-        found.append(Violation("page_size", f"{size} is negative: 0 for {DEFAULT_PAGE_SIZE}, or up to {MAX_PAGE_SIZE}"))
-    last = _decode(found, kind, token)
+    limit = parse_size(found, size)
+    last = decode(found, kind, token)
     raise_if_any(found)
     ordered = sorted(names)
     start = bisect.bisect_right(ordered, last)
     page: list[M] = []
     used_bytes = 0
-    for name in ordered[start : start + min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)]:
+    for name in ordered[start : start + limit]:
         message = render(name)
         used_bytes += message.ByteSize()
         if page and used_bytes > MAX_PAGE_BYTES:
             break
         page.append(message)
     end = start + len(page)
-    return page, _encode(kind, ordered[end - 1]) if end < len(ordered) else ""
+    return page, encode(kind, ordered[end - 1]) if end < len(ordered) else ""
 
 
-def _encode(kind: str, last: str) -> str:
+def parse_size(found: Found, size: int) -> int:
+    """How long a page may be, by ``page_size`` of the request."""
+    if size < 0:
+        found.append(Violation("page_size", f"{size} is negative: 0 for {DEFAULT_PAGE_SIZE}, or up to {MAX_PAGE_SIZE}"))
+    return min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+
+
+def encode(kind: str, last: str) -> str:
+    """The token of the page that begins after ``last`` in the list ``kind``."""
     return base64.urlsafe_b64encode(json.dumps([kind, last]).encode()).decode()
 
 
-def _decode(found: Found, kind: str, token: str) -> str:
-    """The name that the token holds; "" for no token."""
+def decode(found: Found, kind: str, token: str) -> str:
+    """What the next page of the list ``kind`` begins after; "" for no token."""
     if not token:
         return ""
     try:

@@ -4,6 +4,8 @@
 # ruff: noqa: N802 (gRPC names the methods)
 from __future__ import annotations
 
+import time
+
 from google.protobuf.empty_pb2 import Empty
 
 from lb.api import convert, etags, masks, names, present
@@ -15,7 +17,19 @@ from lb.core.validate import Found, parse_name, raise_if_any
 from lb.ports import Controller
 from lb.v1 import pool_pb2, pool_pb2_grpc
 
-MUTABLE = frozenset({"description", "settle_seconds", "udp_settle_seconds", "drain_idle_seconds"})
+MUTABLE = frozenset(
+    {
+        "description",
+        "settle_seconds",
+        "udp_settle_seconds",
+        "drain_idle_seconds",
+        "health_check",
+        "slow_start_seconds",
+        "fail_open",
+        "min_healthy_percent",
+        "on_down",
+    }
+)
 FIXED = {"backends": "create, update or delete its backends with BackendService"}
 
 
@@ -41,7 +55,7 @@ class PoolService(pool_pb2_grpc.PoolServiceServicer):
     async def CreatePool(self, request: pool_pb2.CreatePoolRequest, _context: object) -> pool_pb2.Pool:
         found: Found = []
         name = parse_name(found, "pool_id", request.pool_id)
-        pool = convert.pool_from_proto(found, "pool", request.pool, name)
+        pool = convert.pool_from_proto(found, "pool", request.pool, name, now=time.time())
         raise_if_any(found)
         view = await self._controller.mutate(
             lambda config: edit.create_pool(config, pool), caller(), validate_only=request.validate_only

@@ -9,20 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lb.api import etags, names
+from lb.api.present_checks import plain_check
+from lb.api.present_status import ring_to_proto, status_to_proto
 from lb.core.edit import users_of_pool
-from lb.core.model import (
-    AdminState,
-    Backend,
-    BackendState,
-    Config,
-    HashPolicy,
-    Pool,
-    Protocol,
-    RingState,
-    Unresolved,
-    View,
-    Vip,
-)
+from lb.core.model import AdminState, Backend, Config, HashPolicy, OnDown, Pool, Protocol, View, Vip
 from lb.v1 import backend_pb2, config_pb2, pool_pb2, vip_pb2
 
 _PROTOCOLS = {Protocol.TCP: vip_pb2.Vip.TCP, Protocol.UDP: vip_pb2.Vip.UDP}
@@ -37,6 +27,7 @@ _ADMIN_STATES = {
     AdminState.DRAINING: backend_pb2.Backend.DRAINING,
     AdminState.DISABLED: backend_pb2.Backend.DISABLED,
 }
+_ON_DOWN = {OnDown.REASSIGN: pool_pb2.Pool.REASSIGN, OnDown.KEEP: pool_pb2.Pool.KEEP}
 
 
 def vip_to_proto(vip: Vip) -> vip_pb2.Vip:
@@ -52,7 +43,8 @@ def pool_to_proto(pool: Pool, view: View) -> pool_pb2.Pool:
     message.backends.extend(backend_to_proto(pool.name, member, view) for _, member in sorted(pool.backends.items()))
     message.vips.extend(names.vip_name(vip) for vip in users_of_pool(view.config, pool.name))
     message.filled_slots = sum(member.status.slots for member in message.backends)
-    message.rings.extend(map(_ring, view.rings.get(pool.name, ())))
+    message.rings.extend(map(ring_to_proto, view.rings.get(pool.name, ())))
+    message.failing_open = pool.name in view.failing_open
     message.etag = etags.pool_etag(pool)
     return message
 
@@ -63,7 +55,8 @@ def backend_to_proto(pool: str, backend: Backend, view: View) -> backend_pb2.Bac
     message.etag = etags.backend_etag(pool, backend)
     state = view.backends.get((pool, backend.name))
     if state:
-        message.status.CopyFrom(_status(state))
+        checked = view.config.pools[pool].health_check is not None
+        message.status.CopyFrom(status_to_proto(state, checked=checked))
     return message
 
 
@@ -76,7 +69,7 @@ def config_to_proto(config: Config) -> config_pb2.Config:
             outer_source_ipv4=str(settings.outer_source_ipv4 or "off"),
             outer_source_ipv6=str(settings.outer_source_ipv6 or "off"),
         ),
-        pools=[plain_pool(pool) for _, pool in sorted(config.pools.items())],
+        pools=[_exact_pool(pool) for _, pool in sorted(config.pools.items())],
         vips=[plain_vip(vip) for _, vip in sorted(config.vips.items())],
     )
 
@@ -102,6 +95,11 @@ def plain_pool(pool: Pool) -> pool_pb2.Pool:
         settle_seconds=pool.settle_seconds,
         udp_settle_seconds=pool.udp_settle_seconds,
         drain_idle_seconds=pool.drain_idle_seconds,
+        health_check=plain_check(pool.health_check) if pool.health_check else None,
+        slow_start_seconds=pool.slow_start_seconds,
+        fail_open=pool.fail_open,
+        min_healthy_percent=pool.min_healthy_percent,
+        on_down=_ON_DOWN[pool.on_down],
         backends=[plain_backend(pool.name, member) for _, member in sorted(pool.backends.items())],
     )
 
@@ -113,29 +111,12 @@ def plain_backend(pool: str, backend: Backend) -> backend_pb2.Backend:
         address=str(backend.address),
         weight=backend.weight,
         admin_state=_ADMIN_STATES[backend.admin_state],
+        drain_deadline_at_seconds=backend.drain_deadline,
     )
 
 
-def _status(state: BackendState) -> backend_pb2.BackendStatus:
-    if isinstance(state.hop, Unresolved):
-        hop = backend_pb2.NextHop(state=backend_pb2.NextHop.UNRESOLVED, reason=state.hop.reason)
-    else:
-        hop = backend_pb2.NextHop(
-            state=backend_pb2.NextHop.RESOLVED,
-            interface=state.hop.interface,
-            gateway=str(state.hop.gateway or ""),
-            mac=state.hop.mac.hex(":"),
-            mtu_bytes=state.hop.mtu_bytes,
-        )
-    return backend_pb2.BackendStatus(in_ring=not state.reason, slots=state.slots, reason=state.reason, next_hop=hop)
-
-
-def _ring(state: RingState) -> pool_pb2.RingStatus:
-    return pool_pb2.RingStatus(
-        protocol=state.protocol.name,
-        stable_slots=state.stable,
-        moving_slots=state.moving,
-        tracked_slots=state.tracked,
-        refused_flows=state.refusals,
-        held_back=state.held_back,
-    )
+def _exact_pool(pool: Pool) -> pool_pb2.Pool:
+    """A pool that says so when it has no health check: one that is left out would keep another balancer's."""
+    message = plain_pool(pool)
+    message.health_check.SetInParent()
+    return message

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API's server: all services, health and reflection on one unix socket."""
+"""The API's server: all services, health and reflection, on a unix socket and, if wanted, over mutual TLS."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -13,18 +15,25 @@ from grpc_reflection.v1alpha import reflection
 from lb.api import listen as sockets
 from lb.api.backends import BackendService
 from lb.api.config import ConfigService
-from lb.api.errors import ErrorInterceptor
+from lb.api.endpoint import Endpoint
 from lb.api.pools import PoolService
 from lb.api.stats import StatsService
 from lb.api.system import SystemService
+from lb.api.tls import Certificates, TlsSettings
+from lb.api.tls import bind as bind_tls
+from lb.api.tls_client import TlsClient
+from lb.api.unix_client import UnixClient
 from lb.api.vips import VipService
-from lb.core.errors import UnavailableError
+from lb.api.watch import EventService
+from lb.core.errors import LbError
 from lb.ports import Controller
 from lb.v1 import (
     backend_pb2,
     backend_pb2_grpc,
     config_pb2,
     config_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
     pool_pb2,
     pool_pb2_grpc,
     stats_pb2,
@@ -37,12 +46,10 @@ from lb.v1 import (
 
 SERVICES = tuple(
     service.full_name
-    for module in (vip_pb2, pool_pb2, backend_pb2, stats_pb2, system_pb2, config_pb2)
+    for module in (vip_pb2, pool_pb2, backend_pb2, stats_pb2, system_pb2, config_pb2, events_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 STOP_GRACE_SECONDS = 2.0
-MAX_CONCURRENT_CALLS = 256
-"""Over all connections; one more is answered with RESOURCE_EXHAUSTED."""
 
 _SERVICERS: tuple[tuple[Callable[[Any, grpc.aio.Server], None], Callable[[Controller], object]], ...] = (
     (vip_pb2_grpc.add_VipServiceServicer_to_server, VipService),
@@ -52,43 +59,38 @@ _SERVICERS: tuple[tuple[Callable[[Any, grpc.aio.Server], None], Callable[[Contro
     (system_pb2_grpc.add_SystemServiceServicer_to_server, SystemService),
     (config_pb2_grpc.add_ConfigServiceServicer_to_server, ConfigService),
 )
-_OPTIONS = (
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
-    ("grpc.max_concurrent_streams", 100),
-    # A peer that is gone without a goodbye holds its connection for 80 s at most.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    # Clients may ping as often as every 10 s, also while they have no call open.
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
 
 
 class Server:
-    """The API on one socket. ``start`` and ``stop`` once each."""
+    """The API on all its listeners. ``start`` once; ``stop`` is idempotent."""
 
-    def __init__(self, controller: Controller, listen: str) -> None:
-        """``listen``: ``unix:///PATH``; raises ``InvalidError``."""
+    def __init__(self, controller: Controller, listen: str, tls: TlsSettings | None = None) -> None:
+        """``listen``: ``unix:///PATH``; ``tls``: a second listener. Raises ``InvalidError``."""
         self.path = sockets.parse_listen(listen)
+        self.tls_port = 0
+        """Of the TLS listener, once started: what the system chose for port 0."""
+
+        self._certificates = Certificates(tls) if tls is not None else None
+        self._controller = controller
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            interceptors=(ErrorInterceptor(),), options=_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS
-        )
-        for add, service in _SERVICERS:
-            add(service(controller), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self._events = EventService(controller)
+        self._services: list[tuple[Callable[[Any, grpc.aio.Server], None], object]] = [
+            *((add, service(controller)) for add, service in _SERVICERS),
+            (events_pb2_grpc.add_EventServiceServicer_to_server, self._events),
+            (health_pb2_grpc.add_HealthServicer_to_server, self._health),
+        ]
+        self._bound = False
+        self._folder: sockets.PrivateFolder | None = None
+        self._endpoints: list[Endpoint] = []
 
     async def start(self, *, serving: bool = True) -> None:
-        """Bind the socket (mode 0660) and answer; raises ``UnavailableError`` when the path can't be had."""
+        """Bind the sockets and answer; raises ``UnavailableError`` when one can't be had."""
         await self.set_serving(serving)
-        sockets.prepare(self.path)
         try:
-            with sockets.socket_umask():
-                self._server.add_insecure_port(f"unix://{self.path}")
-        except RuntimeError as error:
-            raise UnavailableError(f"can't listen on {self.path}: {error}") from error
-        await self._server.start()
+            await self._open()
+        except LbError:
+            await self.stop(0)
+            raise
 
     async def set_serving(self, serving: bool) -> None:
         """What health says from now on, of the whole ("") and of each service."""
@@ -97,13 +99,53 @@ class Server:
             await self._health.set(service, state)
 
     async def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
-        """Say NOT_SERVING, let running calls finish for ``grace_seconds``, release and remove the socket."""
+        """Say NOT_SERVING, let running calls finish for ``grace_seconds``, release and remove the sockets."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_seconds)
+        self._events.stop()
+        if self._bound:
+            # While it listens nobody takes it for left behind, and it is still ours.
+            self.path.unlink(missing_ok=True)
+            self._bound = False
+        endpoints, self._endpoints = self._endpoints, []
+        await asyncio.gather(*(endpoint.stop(grace_seconds) for endpoint in endpoints))
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    async def _open(self) -> None:
+        sockets.claim(self.path)
+        self._folder = sockets.PrivateFolder(self.path)
+        if self._certificates is not None:
+            certificates = self._certificates
+            await self._endpoint("tls").start(
+                lambda: self._bind_tls(certificates.settings), lambda relay: TlsClient(relay, certificates.context())
+            )
+        await self._endpoint("unix").start(self._bind_unix, UnixClient)
+
+    def _endpoint(self, name: str) -> Endpoint:
+        assert self._folder is not None
+        endpoint = Endpoint(self._folder.path(name), self._add_services, self._controller.denied)
+        self._endpoints.append(endpoint)
+        return endpoint
+
+    def _bind_unix(self) -> socket.socket:
+        bound = sockets.bind(self.path)
+        self._bound = True
+        return bound
+
+    def _bind_tls(self, settings: TlsSettings) -> socket.socket:
+        bound = bind_tls(settings)
+        self.tls_port = bound.getsockname()[1]
+        return bound
+
+    def _add_services(self, server: grpc.aio.Server) -> None:
+        for add, service in self._services:
+            add(service, server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
 
-async def serve(controller: Controller, listen: str) -> Server:
+async def serve(controller: Controller, listen: str, tls: TlsSettings | None = None) -> Server:
     """A started server; raises ``InvalidError`` or ``UnavailableError``."""
-    server = Server(controller, listen)
+    server = Server(controller, listen, tls)
     await server.start()
     return server

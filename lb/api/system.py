@@ -7,6 +7,7 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lb import __version__
+from lb.api.present_findings import finding_to_proto
 from lb.ports import Controller, InterfaceState, XdpMode
 from lb.v1 import system_pb2, system_pb2_grpc
 
@@ -18,7 +19,7 @@ _MODES = {
 
 
 class SystemService(system_pb2_grpc.SystemServiceServicer):
-    """Shows the state of the balancer itself."""
+    """Shows the state of the balancer itself, and what is wrong with it."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -39,6 +40,10 @@ class SystemService(system_pb2_grpc.SystemServiceServicer):
             backends_in_ring=sum(not backend.reason for backend in view.backends.values()),
             bpf_dir=state.bpf_dir,
         )
+
+    async def Diagnose(self, _request: system_pb2.DiagnoseRequest, _context: object) -> system_pb2.DiagnoseResponse:
+        found = await self._controller.diagnose()
+        return system_pb2.DiagnoseResponse(findings=map(finding_to_proto, found))
 
 
 def _interface(state: InterfaceState) -> system_pb2.InterfaceStatus:

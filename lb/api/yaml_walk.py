@@ -60,8 +60,9 @@ class Sheet:
 
 
 def fill(sheet: Sheet, path: str, node: yaml.Node, message: Message) -> None:
-    """Set the fields of ``message`` from a mapping; an empty value sets none."""
+    """Set the fields of ``message`` from a mapping; an empty value sets none, and says that the message is empty."""
     sheet.places[path] = start(node)
+    message.SetInParent()
     if node.tag == _NULL:
         return
     if not isinstance(node, yaml.MappingNode):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from lb.cli import verbs
+from lb.cli.backend_verbs import add_state_verbs
 from lb.cli.names import ALL_POOLS, BACKEND, POOL, Name, complete, name_of
 from lb.cli.numbers import weight_number
 from lb.cli.options import Group
@@ -19,10 +20,21 @@ from lb.cli.session import connect
     examples=["lbctl backend create web/b1 --address 10.0.0.11 --weight 2", "lbctl backend list web"],
 )
 def backend() -> None:
-    """Backends: the servers of a pool, named POOL/NAME."""
+    """Backends: the servers of a pool, named POOL/NAME.
+
+    To take one out of service: `drain` lets its flows finish, `disable` cuts them, `delete` cuts them and forgets the
+    backend. `undrain` and `enable` bring it back.
+    """
 
 
-verbs.add_get_and_delete(backend, BACKEND, "web/b1")
+verbs.add_get_and_delete(
+    backend,
+    BACKEND,
+    "web/b1",
+    consequence="Its flows are cut. `lbctl backend drain` lets them finish first; `lbctl backend disable` cuts them "
+    "too, but keeps the backend.",
+)
+add_state_verbs(backend)
 
 
 def _weight_and_state(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import click
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from lb.cli.channel import open_channel
 from lb.cli.names import ALL_POOLS, BACKEND, Kind, Name
 from lb.cli.rpc_errors import failure_of
 from lb.cli.target import Target
@@ -18,6 +19,8 @@ from lb.v1 import (
     backend_pb2_grpc,
     config_pb2,
     config_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
     pool_pb2,
     pool_pb2_grpc,
     stats_pb2,
@@ -35,6 +38,7 @@ _MODULES: dict[str, tuple[Any, Any]] = {
     "Stats": (stats_pb2, stats_pb2_grpc),
     "System": (system_pb2, system_pb2_grpc),
     "Config": (config_pb2, config_pb2_grpc),
+    "Event": (events_pb2, events_pb2_grpc),
 }
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """gRPC's 4 MiB are too few for the statistics of 65,534 backends."""
@@ -51,7 +55,7 @@ class Client:
             ("grpc.enable_http_proxy", 0),
             ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
         ]
-        self._channel = grpc.insecure_channel(target.address, options=options)
+        self._channel = open_channel(target, options)
 
     def close(self) -> None:
         """Close the connection."""
@@ -64,10 +68,17 @@ class Client:
     def list(self, kind: Kind, parent: str = ALL_POOLS) -> Iterator[Any]:
         """All resources of a kind, page after page; ``parent`` narrows backends down to one pool."""
         scope = {"parent": parent} if kind is BACKEND else {}
+        return self._pages(kind.noun.title(), f"List{kind.plural.title()}", kind.plural, **scope)
+
+    def revisions(self, page_size: int) -> Iterator[Any]:
+        """The history, newest first, read as far as it is asked for."""
+        return self._pages("Config", "ListRevisions", "revisions", page_size=page_size)
+
+    def _pages(self, service: str, method: str, field: str, **scope: Any) -> Iterator[Any]:
         token = ""
         while True:
-            page = self.call(kind.noun.title(), f"List{kind.plural.title()}", page_token=token, **scope)
-            yield from getattr(page, kind.plural)
+            page = self.call(service, method, page_token=token, **scope)
+            yield from getattr(page, field)
             token = page.next_page_token
             if not token:
                 return
@@ -96,14 +107,29 @@ class Client:
 
     def call(self, service: str, method: str, **fields: Any) -> Any:
         """Call ``lb.v1.{service}Service.{method}`` with a request of these fields; its answer."""
+        stub, request = self._prepare(service, method, fields)
+        try:
+            return stub(request, timeout=self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise failure_of(error, self._target, self._timeout_seconds) from error
+
+    def stream(self, service: str, method: str, **fields: Any) -> Generator[Any]:
+        """Like ``call``, for a method that goes on answering; no time limit. Closing the generator ends the call."""
+        stub, request = self._prepare(service, method, fields)
+        call = stub(request)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise failure_of(error, self._target, self._timeout_seconds) from error
+        finally:
+            call.cancel()
+
+    def _prepare(self, service: str, method: str, fields: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The method's stub, and its request."""
         messages, stubs = _MODULES[service]
         try:
             request = getattr(messages, f"{method}Request")(**fields)
         except ValueError as error:
             # Text that is not UTF-8, for example.
             raise click.UsageError(f"cannot be sent to lbd: {error}") from error
-        stub = getattr(stubs, f"{service}ServiceStub")(self._channel)
-        try:
-            return getattr(stub, method)(request, timeout=self._timeout_seconds)
-        except grpc.RpcError as error:
-            raise failure_of(error, self._target.address, self._timeout_seconds) from error
+        return getattr(getattr(stubs, f"{service}ServiceStub")(self._channel), method), request

@@ -52,14 +52,19 @@ def detach(interface: str | None, bpf_dir: Path) -> None:
 
 def _detach(bpf_dir: Path, interface: str | None) -> list[str]:
     """What was detached. Raises ``Failure``."""
-    # Loads libbpf, which no other command needs.
-    from lb.dataplane import pins
+    # Load libbpf and pyroute2, which no other command needs.
+    from lb.dataplane import pins, probe_filter
+    from lb.net import probe_route
 
     try:
         # A folder that we cannot look into is not an empty one.
         if bpf_dir.exists() and not os.access(bpf_dir, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return pins.detach(bpf_dir, interface)
+        names = pins.detach(bpf_dir, interface)
+        if pins.is_bpffs(bpf_dir) and not probe_filter.is_anywhere():
+            # No interface wraps health checks any more.
+            probe_route.lay(())
+        return names
     except LbError as error:
         denied = isinstance(error.__cause__, PermissionError)
         code = Exit.DENIED if denied else _EXITS.get(type(error), Exit.FAILED)

@@ -9,7 +9,7 @@ import click
 
 
 class Exit(enum.IntEnum):
-    """How a command ended. Click itself exits with USAGE for what it can't parse."""
+    """How a command ended. Click itself exits with USAGE for what it can't parse. DIFFERENT: only ``diff``."""
 
     OK = 0
     FAILED = 1
@@ -18,6 +18,7 @@ class Exit(enum.IntEnum):
     CONFLICT = 4
     UNAVAILABLE = 5
     DENIED = 6
+    DIFFERENT = 10
 
 
 class Failure(click.ClickException):

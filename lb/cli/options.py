@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from lb.cli.target import DEFAULT_TARGET, Target, parse_target
+from lb.cli.tls import TlsOptions
 
-DEFAULT_TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 10.0
+"""For an answer of lbd, where nothing else is said."""
+
+PATIENT_TIMEOUT_SECONDS = 120.0
+"""For what takes lbd longer, in proportion to the configuration: plans, and a read-back of all maps."""
+
 MAX_SECONDS = 86_400
 
 
@@ -30,11 +37,11 @@ def parse_seconds(text: str | float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The global options; ``output`` is None when it was not given."""
+    """The global options; ``output`` and ``timeout_seconds`` are None when they were not given."""
 
     target: Target
     output: str | None
-    timeout_seconds: float
+    timeout_seconds: float | None
 
 
 class GlobalOption(click.Option):
@@ -62,8 +69,12 @@ def _global_options() -> list[click.Parameter]:
             show_envvar=True,
             expose_value=False,
             callback=_remember,
-            help="lbd's socket: unix:///PATH or a path.",
+            help="lbd's socket: unix:///PATH or a path; or HOST:PORT, which takes the --tls options.",
         ),
+        _tls_option("ca", "CA that signed lbd's certificate.", file=True),
+        _tls_option("cert", "Our certificate; its role says what we may do.", file=True),
+        _tls_option("key", "Private key of our certificate.", file=True),
+        _tls_option("server-name", "Name in lbd's certificate, if not HOST.", file=False),
         GlobalOption(
             ["-o", "--output"],
             type=click.Choice(["table", "json", "yaml"]),
@@ -75,13 +86,25 @@ def _global_options() -> list[click.Parameter]:
             ["--timeout"],
             type=parse_seconds,
             metavar="SECONDS",
-            default=DEFAULT_TIMEOUT_SECONDS,
-            show_default=True,
             expose_value=False,
             callback=_remember,
-            help="How long to wait for each answer of lbd.",
+            help="How long to wait for each answer of lbd; 10 unless set, 120 for plans.",
         ),
     ]
+
+
+def _tls_option(name: str, text: str, *, file: bool) -> GlobalOption:
+    """``--tls-NAME``; a ``file`` is one in PEM form."""
+    return GlobalOption(
+        [f"--tls-{name}"],
+        type=click.Path(dir_okay=False, path_type=Path) if file else str,
+        metavar="FILE" if file else "NAME",
+        envvar=f"LB_TLS_{name.replace('-', '_').upper()}",
+        show_envvar=True,
+        expose_value=False,
+        callback=_remember,
+        help=text,
+    )
 
 
 def settings() -> Settings:
@@ -91,8 +114,9 @@ def settings() -> Settings:
 
 def settings_of(ctx: click.Context) -> Settings:
     """The global options that were given in ``ctx`` or around it."""
-    meta = ctx.meta
-    return Settings(meta[f"{__name__}.target"], meta[f"{__name__}.output"], meta[f"{__name__}.timeout"])
+    given = {key.rpartition(".")[2]: value for key, value in ctx.meta.items() if key.startswith(f"{__name__}.")}
+    tls = TlsOptions(given["tls_ca"], given["tls_cert"], given["tls_key"], given["tls_server_name"])
+    return Settings(replace(given["target"], tls=tls), given["output"], given["timeout"])
 
 
 class Command(click.Command):

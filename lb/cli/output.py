@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,15 +40,25 @@ def to_yaml(data: Data) -> str:
 
 def emit(data: Callable[[], Data], sheets: Callable[[], Sequence[Sheet]]) -> None:
     """Print on stdout: ``data`` as JSON or YAML, or ``sheets`` as tables."""
-    output = settings().output
-    if output == "json":
-        click.echo(to_json(data()))
-    elif output == "yaml":
-        click.echo(to_yaml(data()))
-    else:
+    if not _emit_data(data):
         from lb.cli.draw import draw
 
         click.echo(draw(sheets()))
+
+
+def emit_lines(data: Callable[[], Data], lines: Callable[[], Iterable[str]]) -> None:
+    """Like ``emit`` for what is no table."""
+    if not _emit_data(data):
+        for line in lines():
+            click.echo(line)
+
+
+def _emit_data(data: Callable[[], Data]) -> bool:
+    """Print it if JSON or YAML was asked for; whether it was."""
+    render = {"json": to_json, "yaml": to_yaml}.get(settings().output or "")
+    if render is not None:
+        click.echo(render(data()))
+    return render is not None
 
 
 def note(text: str) -> None:

@@ -11,6 +11,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from lb.cli.exits import Exit, Failure
+from lb.cli.target import Target
+from lb.cli.tls import explain
 
 _EXITS = {
     grpc.StatusCode.INVALID_ARGUMENT: Exit.USAGE,
@@ -26,31 +28,48 @@ _EXITS = {
 }
 
 
-def failure_of(error: Any, address: str, timeout_seconds: float) -> Failure:
+def failure_of(error: Any, target: Target, timeout_seconds: float) -> Failure:
     """What to tell the operator, and scripts, about a failed call.
 
     Args:
         error: A ``grpc.RpcError`` of a call, which is also a ``grpc.Call``.
-        address: The target that was called.
+        target: What was called.
         timeout_seconds: The deadline that it had.
     """
     code = error.code()
     status = _status(error)
-    lines = _violations(status) if status is not None else ()
+    lines = tuple(_line(item.field, item.description) for item in _violations(status))
     message = error.details() or f"lbd answered {code.name} without saying why: its log may tell"
     if lines and code is grpc.StatusCode.INVALID_ARGUMENT:
         # The message would only repeat the violations.
         message = "invalid input:"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = (
-            f"no answer from {address} within {timeout_seconds:g} s: raise --timeout, or look at lbd's log; "
+            f"no answer from {target.address} within {timeout_seconds:g} s: raise --timeout, or look at lbd's log; "
             "a change that was asked for may have been made"
         )
     elif code is grpc.StatusCode.UNAVAILABLE and status is None:
-        message = f"lbd does not answer on {address} ({message}): is it running?"
+        explained = explain(target.address, target.tls) if target.path is None else None
+        if explained is not None:
+            return explained
+        message = f"lbd does not answer on {target.address} ({message}): is it running?"
     elif code is grpc.StatusCode.UNIMPLEMENTED:
         message = f"lbd does not know this call: it is of another version than lbctl ({message})"
     return Failure(_EXITS.get(code, Exit.FAILED), message, lines)
+
+
+def violations_of(failure: Failure) -> list[tuple[str, str]]:
+    """(field, description) of all that lbd had to say against a request; none for other failures."""
+    cause = failure.__cause__
+    if not isinstance(cause, grpc.RpcError):
+        return []
+    return [(item.field, item.description) for item in _violations(_status(cause))]
+
+
+def is_stale(failure: Failure) -> bool:
+    """Whether lbd refused because somebody else changed meanwhile what was to be changed."""
+    cause: Any = failure.__cause__
+    return isinstance(cause, grpc.RpcError) and cause.code() is grpc.StatusCode.ABORTED
 
 
 def _status(error: Any) -> status_pb2.Status | None:
@@ -62,13 +81,13 @@ def _status(error: Any) -> status_pb2.Status | None:
     return found
 
 
-def _violations(status: status_pb2.Status) -> tuple[str, ...]:
-    lines = []
-    for detail in status.details:
+def _violations(status: status_pb2.Status | None) -> list[Any]:
+    found: list[Any] = []
+    for detail in status.details if status is not None else ():
         bad_request = error_details_pb2.BadRequest()
         if detail.Unpack(bad_request):
-            lines += [_line(violation.field, violation.description) for violation in bad_request.field_violations]
-    return tuple(lines)
+            found += bad_request.field_violations
+    return found
 
 
 def _line(field: str, description: str) -> str:

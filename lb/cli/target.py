@@ -4,32 +4,38 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from lb.cli.exits import Exit, Failure
+from lb.cli.tls import TlsOptions
 
 DEFAULT_TARGET = "unix:///run/lb/lbd.sock"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``address`` as gRPC takes it, and as messages show it; ``path`` of the socket, None for TCP."""
+    """Where lbd listens.
+
+    ``address``: as gRPC takes it, and as messages show it. ``path``: of the socket, None for TCP, which needs ``tls``.
+    """
 
     address: str
     path: Path | None
+    tls: TlsOptions = field(default_factory=TlsOptions)
 
     def check(self) -> None:
         """Connect to the unix socket once, so that "not running" and "not allowed" can be told apart.
 
-        gRPC reports both as UNAVAILABLE. A TCP target is not checked.
+        gRPC reports both as UNAVAILABLE. Of a TCP target only our own files are checked.
 
         Raises:
-            Failure: UNAVAILABLE when nobody listens, DENIED when we may not connect.
+            Failure: UNAVAILABLE when nobody listens, DENIED when we may not connect, USAGE for the files.
         """
         if self.path is None:
+            self.tls.context()
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)

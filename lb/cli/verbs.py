@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ from lb.cli.output import emit, note, to_data
 from lb.cli.session import connect
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_FLAGS = 4
+"""That a message lists."""
 
 etag_option = click.option("--etag", default="", help="Refuse (exit 4) when the resource has another etag by now.")
 validate_only_option = click.option("--validate-only", is_flag=True, help="Check everything, change nothing.")
@@ -32,8 +36,11 @@ def name_argument(kind: Kind, completed: Kind | None = None, suffix: str = "") -
     )
 
 
-def add_get_and_delete(group: Group, kind: Kind, example: str) -> None:
-    """Add the two verbs that need nothing but a name; ``example`` is the name in the examples."""
+def add_get_and_delete(group: Group, kind: Kind, example: str, consequence: str = "") -> None:
+    """Add the two verbs that need nothing but a name.
+
+    ``example``: the name in the examples. ``consequence``: what a delete does beside that, for its help.
+    """
 
     @group.command(
         "get",
@@ -47,7 +54,7 @@ def add_get_and_delete(group: Group, kind: Kind, example: str) -> None:
 
     @group.command(
         "delete",
-        help=f"Delete a {kind.title}, without asking.",
+        help=f"Delete a {kind.title}, without asking." + (f"\n\n{consequence}" if consequence else ""),
         examples=[f"lbctl {kind.noun} delete {example}", f"lbctl {kind.noun} delete {example} --validate-only"],
     )
     @name_argument(kind)
@@ -74,6 +81,8 @@ def update(kind: Kind, name: Name, fields: dict[str, Any], etag: str, validate_o
     if not given:
         params = click.get_current_context().command.params
         flags = ["/".join(param.opts + param.secondary_opts) for param in params if param.name in fields]
+        if len(flags) > MAX_FLAGS:
+            raise click.UsageError(f"nothing to change: give an option such as {flags[0]}; --help shows all")
         raise click.UsageError(f"nothing to change: give {' or '.join(flags)}")
     with connect() as client:
         changed = client.update(kind, name, given, etag=etag, validate_only=validate_only)
@@ -84,19 +93,19 @@ def update(kind: Kind, name: Name, fields: dict[str, Any], etag: str, validate_o
 
 def show(kind: Kind, message: Any) -> None:
     """One resource on stdout."""
-    from lb.cli import views
+    from lb.cli.resource_views import detail_sheet
 
-    emit(lambda: to_data(message), lambda: [views.detail_sheet(kind, message)])
+    emit(lambda: to_data(message), lambda: [detail_sheet(kind, message, time.time())])
 
 
 def show_list(kind: Kind, messages: Iterable[Any]) -> None:
     """Resources on stdout, all pages as one list."""
-    from lb.cli import views
+    from lb.cli.resource_views import list_sheet
 
     found = list(messages)
     emit(
         lambda: {kind.plural: [to_data(message) for message in found]},
-        lambda: [views.list_sheet(kind, found)],
+        lambda: [list_sheet(kind, found, time.time())],
     )
     if not found:
         note(f"no {kind.title}s; `lbctl {kind.noun} create --help` shows how to make one")
@@ -108,8 +117,8 @@ def _report(done: str, kind: Kind, name: Name, validate_only: bool) -> None:
 
 
 def _warn_if_out(kind: Kind, message: Any, validate_only: bool) -> None:
-    from lb.cli import views
+    from lb.cli.backend_view import why_out
 
     if kind is BACKEND and not validate_only and not message.status.in_ring:
-        reason = views.why_out(message) or "lbd does not say why"
+        reason = why_out(message) or "lbd does not say why"
         note(f"it takes no new flows now: {reason}")

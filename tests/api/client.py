@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 from lb.v1 import (
     backend_pb2_grpc,
     config_pb2_grpc,
+    events_pb2_grpc,
     pool_pb2_grpc,
     stats_pb2_grpc,
     system_pb2_grpc,
@@ -37,15 +38,24 @@ class Failure:
 class Api:
     """The stubs of all services on one channel."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(
+        self,
+        target: str,
+        credentials: grpc.ChannelCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
         self.target = target
-        self.channel = grpc.aio.insecure_channel(target)
+        if credentials is None:
+            self.channel = grpc.aio.insecure_channel(target, options)
+        else:
+            self.channel = grpc.aio.secure_channel(target, credentials, options)
         self.vips = vip_pb2_grpc.VipServiceStub(self.channel)
         self.pools = pool_pb2_grpc.PoolServiceStub(self.channel)
         self.backends = backend_pb2_grpc.BackendServiceStub(self.channel)
         self.stats = stats_pb2_grpc.StatsServiceStub(self.channel)
         self.system = system_pb2_grpc.SystemServiceStub(self.channel)
         self.config = config_pb2_grpc.ConfigServiceStub(self.channel)
+        self.events = events_pb2_grpc.EventServiceStub(self.channel)
 
     @staticmethod
     async def failure(call: Awaitable[Any]) -> Failure:

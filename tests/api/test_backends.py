@@ -18,6 +18,7 @@ from lb.v1.backend_pb2 import (
     CreateBackendRequest,
     DeleteBackendRequest,
     GetBackendRequest,
+    HealthStatus,
     ListBackendsRequest,
     NextHop,
     UpdateBackendRequest,
@@ -26,6 +27,7 @@ from lb.v1.backend_pb2 import (
 B1 = Backend("b1", IPv4Address("10.0.0.11"), 2)
 B2 = Backend("b2", IPv4Address("10.0.0.12"), 1, AdminState.DRAINING)
 NAME = "pools/web/backends/b1"
+UNCHECKED = HealthStatus(state="UNCHECKED", weight_percent=100)
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ async def test_get_shows_what_was_set_and_what_was_observed(api) -> None:
         address="10.0.0.11",
         weight=2,
         admin_state="ENABLED",
-        status=BackendStatus(in_ring=True, slots=RING_SIZE, next_hop=hop),
+        status=BackendStatus(in_ring=True, slots=RING_SIZE, next_hop=hop, health=UNCHECKED),
         etag=backend.etag,
     )
     assert backend.etag
@@ -61,6 +63,7 @@ async def test_get_says_why_a_backend_is_not_in_the_ring(api, controller: FakeCo
     assert lost.status == BackendStatus(
         reason="no route to 10.0.0.11: add one",
         next_hop=NextHop(state="UNRESOLVED", reason="no route to 10.0.0.11: add one"),
+        health=UNCHECKED,
     )
 
 

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fake daemon with two pools, three backends and three VIPs, and a way to run ``lbctl`` against it."""
+"""``lbctl`` against two daemons: a fake with two pools, three backends and three VIPs, and the real API in memory."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 from cli.fake_server import FakeServer
 from click.testing import CliRunner, Result
+from fakes.controller import FakeController
 from google.protobuf import json_format
 
+from lb.api.server import Server
 from lb.cli.main import cli
-from lb.v1 import backend_pb2, pool_pb2, vip_pb2
+from lb.v1 import backend_pb2, config_pb2, events_pb2, pool_pb2, vip_pb2
 
 Run = Callable[..., Result]
 
@@ -27,6 +32,28 @@ POOLS = [
         "settleSeconds": 7500,
         "udpSettleSeconds": 60,
         "drainIdleSeconds": 350,
+        "healthCheck": {
+            "kind": "HTTPS",
+            "via": "DIRECT",
+            "port": 8443,
+            "intervalMs": 5000,
+            "timeoutMs": 1500,
+            "rise": 2,
+            "fall": 3,
+            "jitterPercent": 10,
+            "http": {
+                "method": "GET",
+                "path": "/healthz",
+                "host": "www.example.com",
+                "expectedStatus": "200",
+                "serverName": "shop.example.com",
+            },
+        },
+        "slowStartSeconds": 90,
+        "failOpen": True,
+        "minHealthyPercent": 50,
+        "onDown": "KEEP",
+        "failingOpen": True,
         "rings": [
             {"protocol": "TCP", "stableSlots": 65507, "movingSlots": 10, "trackedSlots": 20},
             {"protocol": "UDP", "stableSlots": 65530, "movingSlots": 7, "refusedFlows": "12", "heldBack": True},
@@ -47,6 +74,7 @@ BACKENDS = [
         "status": {
             "inRing": True,
             "slots": 43691,
+            "health": {"state": "UP", "since": "2026-01-02T03:04:05Z", "weightPercent": 40},
             "nextHop": {
                 "state": "RESOLVED",
                 "interface": "eth1",
@@ -63,6 +91,12 @@ BACKENDS = [
         "adminState": "DRAINING",
         "status": {
             "reason": "no route to 10.0.0.12: add one, or a default route, on the balancer's own machine",
+            "health": {
+                "state": "DOWN",
+                "since": "2026-01-02T03:01:00Z",
+                "lastError": "connection refused",
+                "weightPercent": 100,
+            },
             "nextHop": {"state": "UNRESOLVED", "reason": "no route to 10.0.0.12"},
         },
     },
@@ -123,6 +157,48 @@ CONFIG = {
     ],
     "vips": [{"name": "vips/web", "address": "192.0.2.1", "port": 80, "protocol": "TCP", "pool": "pools/web"}],
 }
+APPLIED = {
+    "revision": "18",
+    "differences": [
+        {
+            "action": "CHANGED",
+            "name": "pools/web/backends/b1",
+            "fields": [{"name": "weight", "old": "1", "new": "3"}],
+        }
+    ],
+    "impacts": [
+        {
+            "pool": "pools/web",
+            "protocol": "TCP",
+            "movedSlots": 21845,
+            "newFlowsPercent": 33.33,
+            "measuredMovedSlots": 21845,
+        }
+    ],
+}
+REVISIONS = [
+    {
+        "revision": "18",
+        "time": "2026-01-02T03:04:05Z",
+        "who": "root (uid 0)",
+        "origin": "unix, pid 4711",
+        "method": "BackendService.UpdateBackend",
+        "differences": APPLIED["differences"],
+    },
+    {
+        "time": "2026-01-02T03:04:04Z",
+        "who": "guest",
+        "origin": "192.0.2.7:53142",
+        "method": "VipService.DeleteVip",
+        "note": "needs role operate",
+    },
+    {"revision": "17", "time": "2026-01-01T00:00:00Z", "who": "lbd", "note": "rollback to revision 3"},
+]
+EVENTS = [
+    {"snapshot": {"name": "pools/web/backends/b1", "state": "UP"}},
+    {"sync": {}},
+    {"health": {"backend": "pools/web/backends/b1", "state": "DOWN", "reason": "connection refused"}},
+]
 
 
 @pytest.fixture
@@ -157,6 +233,13 @@ def fill(fake: FakeServer) -> None:
     json_format.ParseDict(STATUS, fake.status)
     json_format.ParseDict(STATS, fake.stats)
     json_format.ParseDict(CONFIG, fake.config)
+    json_format.ParseDict(APPLIED, fake.applied)
+    fake.revisions += [json_format.ParseDict(item, config_pb2.Revision()) for item in REVISIONS]
+    fake.verified.compared = 131_074
+    fake.events += [
+        json_format.ParseDict({"time": "2026-01-02T12:03:07Z", "revision": "18", **item}, events_pb2.WatchResponse())
+        for item in EVENTS
+    ]
 
 
 @pytest.fixture
@@ -168,3 +251,43 @@ def run(empty: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Run:
         return CliRunner().invoke(cli, args, prog_name="lbctl")
 
     return invoke
+
+
+@pytest.fixture
+def controller() -> FakeController:
+    """What is behind the API of ``real``."""
+    return FakeController(local_addresses=[IPv4Address("192.0.2.200")])
+
+
+@pytest.fixture
+def real(controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run ``lbctl`` against an API that has pool web, its backend b1 and VIP web; ``stdin``: what is typed."""
+    target = f"unix://{tmp_path}/lbd.sock"
+    monkeypatch.setenv("LB_TARGET", target)
+    started, loop, done = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+
+    async def serve() -> None:
+        server = Server(controller, target)
+        await server.start()
+        started.set()
+        await done.wait()
+        await server.stop(0)
+
+    def invoke(*args: str, stdin: str = "") -> Result:
+        return CliRunner().invoke(cli, args, input=stdin, prog_name="lbctl")
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert started.wait(30)
+    try:
+        for line in (
+            "pool create web",
+            "backend create web/b1 --address 10.0.0.11",
+            "vip create web --address 192.0.2.1 --port 80 --protocol tcp --pool web",
+        ):
+            assert invoke(*line.split()).exit_code == 0
+        yield invoke
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(30)
+        loop.close()

@@ -17,6 +17,8 @@ from lb.v1 import (
     backend_pb2_grpc,
     config_pb2,
     config_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
     pool_pb2,
     pool_pb2_grpc,
     stats_pb2,
@@ -26,6 +28,9 @@ from lb.v1 import (
     vip_pb2,
     vip_pb2_grpc,
 )
+
+NOW = 1_800_000_000
+"""What the fake takes for the present, in seconds since the epoch."""
 
 PAGE_SIZE = 2
 """Small, so that every list of the tests takes several pages."""
@@ -65,6 +70,11 @@ class FakeServer(grpc.ServerInterceptor):
         self.status = system_pb2.SystemStatus()
         self.stats = stats_pb2.Stats()
         self.config = config_pb2.Config()
+        self.applied = config_pb2.ApplyConfigResponse()
+        self.revisions: list[config_pb2.Revision] = []
+        self.verified = config_pb2.VerifyDataPlaneResponse()
+        self.diagnosed = system_pb2.DiagnoseResponse()
+        self.events: list[events_pb2.WatchResponse] = []
         self._server = grpc.server(ThreadPoolExecutor(4), interceptors=[self])
         vip_pb2_grpc.add_VipServiceServicer_to_server(VipService(self), self._server)
         pool_pb2_grpc.add_PoolServiceServicer_to_server(PoolService(self), self._server)
@@ -72,6 +82,7 @@ class FakeServer(grpc.ServerInterceptor):
         system_pb2_grpc.add_SystemServiceServicer_to_server(SystemService(self), self._server)
         stats_pb2_grpc.add_StatsServiceServicer_to_server(StatsService(self), self._server)
         config_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(self), self._server)
+        events_pb2_grpc.add_EventServiceServicer_to_server(EventService(self), self._server)
         self._server.add_insecure_port(self.target)
         self._server.start()
 
@@ -82,6 +93,8 @@ class FakeServer(grpc.ServerInterceptor):
     def intercept_service(self, continuation, details):
         """Record the request; answer with ``failure`` or a servicer's ``RefusalError``."""
         handler = continuation(details)
+        if handler.unary_stream is not None:
+            return handler
 
         def guarded(request, context):
             self.requests.append(request)
@@ -139,7 +152,7 @@ class Table(dict):
         """Change what the mask names."""
         changed = type(message)()
         changed.CopyFrom(self.find(message.name, message.etag))
-        request.update_mask.MergeMessage(message, changed)
+        request.update_mask.MergeMessage(message, changed, replace_message_field=True)
         return changed if request.validate_only else self.put(changed)
 
     def remove(self, request):
@@ -215,6 +228,16 @@ class BackendService(backend_pb2_grpc.BackendServiceServicer):
     def DeleteBackend(self, request, _context):
         return self._table.remove(request)
 
+    def DrainBackend(self, request, _context):
+        """Drained at once, unless the backend's status says how far its drain is."""
+        drained = backend_pb2.Backend()
+        drained.CopyFrom(self._table.find(request.name, request.etag))
+        drained.admin_state = backend_pb2.Backend.DRAINING
+        drained.drain_deadline_at_seconds = request.deadline_seconds and NOW + request.deadline_seconds
+        if not drained.status.HasField("drain"):
+            drained.status.drain.drained = True
+        return drained if request.validate_only else self._table.put(drained)
+
 
 class SystemService(system_pb2_grpc.SystemServiceServicer):
     def __init__(self, fake: FakeServer) -> None:
@@ -222,6 +245,9 @@ class SystemService(system_pb2_grpc.SystemServiceServicer):
 
     def GetStatus(self, _request, _context):
         return self._fake.status
+
+    def Diagnose(self, _request, _context):
+        return self._fake.diagnosed
 
 
 class StatsService(stats_pb2_grpc.StatsServiceServicer):
@@ -244,3 +270,29 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
 
     def GetConfig(self, _request, _context):
         return self._fake.config
+
+    def ApplyConfig(self, _request, _context):
+        return self._fake.applied
+
+    def RollbackConfig(self, _request, _context):
+        return self._fake.applied
+
+    def VerifyDataPlane(self, _request, _context):
+        return self._fake.verified
+
+    def ListRevisions(self, request, _context):
+        start = int(request.page_token or 0)
+        end = start + PAGE_SIZE
+        token = str(end) if end < len(self._fake.revisions) else ""
+        return config_pb2.ListRevisionsResponse(revisions=self._fake.revisions[start:end], next_page_token=token)
+
+
+class EventService(events_pb2_grpc.EventServiceServicer):
+    """Sends what there is, then ends: the real one goes on."""
+
+    def __init__(self, fake: FakeServer) -> None:
+        self._fake = fake
+
+    def Watch(self, request, _context):
+        self._fake.requests.append(request)
+        yield from self._fake.events

@@ -162,15 +162,6 @@ def test_a_daemon_that_does_not_answer_in_time(run: Run, tmp_path: Path) -> None
     assert f"no answer from unix://{tmp_path}/hung within 0.2 s: raise --timeout" in result.stderr
 
 
-def test_nobody_at_a_tcp_target(run: Run) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    result = run("--target", f"127.0.0.1:{port}", "vip", "list")
-    assert result.exit_code == 5
-    assert f"lbd does not answer on 127.0.0.1:{port}" in result.stderr
-
-
 def test_a_socket_that_may_not_be_used_is_denied(fake: FakeServer) -> None:
     """A real user without the right: root may use any socket, so a child gives up root first."""
     fake.path.chmod(0)

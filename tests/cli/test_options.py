@@ -17,6 +17,7 @@ from cli.fake_server import FakeServer
 from click.testing import CliRunner
 
 from lb import __version__
+from lb.api.config_file import dump_message
 from lb.cli.main import cli
 from lb.cli.target import parse_target
 from lb.dataplane import pins
@@ -101,9 +102,13 @@ def test_every_help_has_examples_of_its_command(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("line", ALL_EXAMPLES)
-def test_every_example_works(empty: FakeServer, run: Run, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+def test_every_example_works(
+    empty: FakeServer, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
+) -> None:
     """What the help tells people to type must work, as it stands."""
     fill(empty)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lb.yaml").write_text(dump_message(empty.config))
     program, *args = shlex.split(line)
     assert program == "lbctl"
     if "create" in args:
@@ -147,7 +152,9 @@ def test_version_option() -> None:
 
 def test_a_terminal_gets_colour_unless_no_color(fake: FakeServer) -> None:
     """On a real pseudo-terminal; and long cells are folded there, never cut. Names in brackets are no markup."""
-    fake.backends["pools/web/backends/b2"].status.reason = "[red]" + " no route to host" * 9
+    status = fake.backends["pools/web/backends/b2"].status
+    status.reason = "[red]" + " no route to host" * 9
+    status.ClearField("health")
     plain = _on_terminal(fake, {"NO_COLOR": "1"}, "backend", "list")
     assert "\x1b[" in _on_terminal(fake, {}, "backend", "list")
     assert "\x1b[" not in plain

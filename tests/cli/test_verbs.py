@@ -4,14 +4,21 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from cli.conftest import Run, cells
 from cli.fake_server import FakeServer
+from google.protobuf import json_format
 
+from lb.cli import verbs
 from lb.v1 import backend_pb2, pool_pb2, vip_pb2
 
+NOW = 1_767_323_104.5
+"""2026-01-02 03:05:04.5 UTC, a minute after what the fake reports."""
+
+CLOCK = SimpleNamespace(time=lambda: NOW)
 NOUNS = ["vip", "pool", "backend"]
 EXISTING = {"vip": "web", "pool": "web", "backend": "web/b1"}
 FULL = {"vip": "vips/web", "pool": "pools/web", "backend": "pools/web/backends/b1"}
@@ -50,14 +57,44 @@ def test_pool_list_counts_members_and_those_in_the_ring(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_backend_list_says_why_one_is_outside_the_ring(run: Run) -> None:
+def test_backend_list_says_why_one_is_outside_the_ring(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is longer than 80 columns and must arrive whole in a pipe."""
-    reason = "no route to 10.0.0.12: add one, or a default route, on the balancer's own machine"
-    assert cells(run("backend", "list", "web").stdout) == [
-        ["NAME", "ADDRESS", "WEIGHT", "ADMIN", "SHARE", "NEXT-HOP", "REASON"],
-        ["web/b1", "10.0.0.11", "2", "enabled", "66.7%", "02:00:00:00:00:11 via eth1", "-"],
-        ["web/b2", "10.0.0.12", "0", "draining", "0.0%", "unresolved", reason],
+    monkeypatch.setattr(verbs, "time", CLOCK)
+    reason = (
+        "no route to 10.0.0.12: add one, or a default route, on the balancer's own machine; check: connection refused"
+    )
+    assert cells(run("backend", "list").stdout) == [
+        ["NAME", "ADDRESS", "WEIGHT", "ADMIN", "SHARE", "HEALTH", "SINCE", "NEXT-HOP", "REASON"],
+        ["spare/b9", "10.0.1.9", "1", "disabled", "0.0%", "-", "-", "-", "-"],
+        ["web/b1", "10.0.0.11", "2", "enabled", "66.7%", "up", "59s", "02:00:00:00:00:11 via eth1", "-"],
+        ["web/b2", "10.0.0.12", "0", "draining", "0.0%", "down", "4m", "unresolved", reason],
     ]
+
+
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize(
+    ("status", "health", "reason"),
+    [
+        ({"inRing": True}, "-", "-"),
+        ({"inRing": True, "health": {"state": "UNCHECKED", "weightPercent": 100}}, "-", "-"),
+        ({"reason": "its health check has no verdict yet", "health": {"state": "UNKNOWN"}}, "unknown", None),
+        ({"inRing": True, "health": {"state": "UNKNOWN", "lastError": "no probe yet"}}, "unknown", "no probe yet"),
+        ({"reason": "disabled", "health": {"state": "UNKNOWN", "lastError": "not checked"}}, "unknown", None),
+        ({"inRing": True, "health": {"state": "UP", "lastError": "timeout"}}, "up", "check: timeout"),
+        ({"inRing": True, "health": {"state": "DOWN", "lastError": "refused"}}, "down", "check: refused"),
+        ({"reason": "its checks fail: refused", "health": {"state": "DOWN", "lastError": "refused"}}, "down", None),
+        ({"inRing": True, "health": {"state": 77}}, "77", "-"),
+    ],
+)
+def test_health_in_a_list(empty: FakeServer, run: Run, status: dict, health: str, reason: str | None) -> None:
+    """One that fails its checks while it still serves (not often enough yet, or the pool fails open) is seen too."""
+    empty.backends.put(
+        json_format.ParseDict(
+            {"name": "pools/web/backends/b1", "address": "10.0.0.11", "status": status}, backend_pb2.Backend()
+        )
+    )
+    row = cells(run("backend", "list").stdout)[1]
+    assert (row[5], row[-1]) == (health, reason or status["reason"])
 
 
 @pytest.mark.parametrize(
@@ -116,14 +153,20 @@ def test_get_takes_short_and_full_names(fake: FakeServer, run: Run, noun: str, n
     assert fake.requests[0].name == FULL[noun]
 
 
-def test_get_shows_everything_about_a_backend(fake: FakeServer, run: Run) -> None:
+def test_get_shows_everything_about_a_backend(fake: FakeServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "time", CLOCK)
     assert dict(cells(run("backend", "get", "web/b1").stdout)) == {
         "NAME": "web/b1",
         "ADDRESS": "10.0.0.11",
-        "WEIGHT": "2",
+        "WEIGHT": "2 (40% of it in force: slow start)",
         "ADMIN": "enabled",
+        "DEADLINE": "-",
+        "DRAIN": "-",
         "IN-RING": "yes",
         "SHARE": "66.7% (43691 of 65537 slots)",
+        "HEALTH": "up",
+        "SINCE": "2026-01-02 03:04:05 UTC (59s ago)",
+        "LAST-ERROR": "-",
         "NEXT-HOP": "02:00:00:00:00:11 via eth1",
         "GATEWAY": "10.9.0.1",
         "MTU": "1500 bytes",
@@ -132,12 +175,93 @@ def test_get_shows_everything_about_a_backend(fake: FakeServer, run: Run) -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("drain", "words"),
+    [
+        (
+            {"flows": "12", "packetsPerSecond": 340.4, "closingFlows": "2", "untrackedUntil": "2026-01-02T03:09:05Z"},
+            "12 live flows and 2 closing, 340 packets/s, silent flows possible for 4m",
+        ),
+        ({"untrackedUntil": "2026-01-02T03:05:00Z"}, "0 live flows, 0 packets/s"),
+        ({"drained": True}, "drained: nothing names it any more, it may be switched off"),
+        ({"drained": True, "cutFlows": "3"}, "deadline reached: 3 flows were cut"),
+        ({"drained": True, "cutFlows": "1"}, "deadline reached: 1 flow was cut"),
+    ],
+)
+def test_get_shows_a_drain(
+    fake: FakeServer, run: Run, monkeypatch: pytest.MonkeyPatch, drain: dict, words: str
+) -> None:
+    monkeypatch.setattr(verbs, "time", CLOCK)
+    b2 = fake.backends["pools/web/backends/b2"]
+    json_format.ParseDict(drain, b2.status.drain)
+    b2.drain_deadline_at_seconds = int(NOW) + 3_700
+    shown = dict(cells(run("backend", "get", "web/b2").stdout))
+    assert (shown["DRAIN"], shown["LAST-ERROR"]) == (words, "connection refused")
+    assert shown["DEADLINE"] == "2026-01-02 04:06:44 UTC (in 1h 1m)"
+
+
 @pytest.mark.usefixtures("fake")
 def test_get_shows_everything_about_a_pool(run: Run) -> None:
     shown = dict(cells(run("pool", "get", "web").stdout))
     assert shown["BACKENDS"] == "web/b1,web/b2"
     assert (shown["RING"], shown["VIPS"]) == ("65537 of 65537 slots filled", "dns,web")
     assert (shown["SETTLE"], shown["DRAIN-IDLE"]) == ("7500 s for TCP, 60 s for UDP", "350 s")
+    assert shown["HEALTH-CHECK"] == (
+        "https GET /healthz, expects 200, host www.example.com, server name shop.example.com; via direct, port 8443; "
+        "every 5s (+-10%), timeout 1500ms; up after 2, down after 3"
+    )
+    assert (shown["SLOW-START"], shown["ON-DOWN"]) == ("1m 30s", "keep its flows")
+    assert shown["FAIL-OPEN"] == "when fewer than 50% of the members are up"
+    assert shown["FAILING-OPEN"] == "yes: too few members are up, so all are used"
+
+
+@pytest.mark.usefixtures("fake")
+def test_get_shows_what_a_pool_does_not_have(run: Run) -> None:
+    shown = dict(cells(run("pool", "get", "blue").stdout))
+    names = ("HEALTH-CHECK", "SLOW-START", "ON-DOWN", "FAIL-OPEN", "FAILING-OPEN")
+    assert [shown[name] for name in names] == ["-", "-", "-", "-", "no"]
+
+
+@pytest.mark.parametrize(
+    ("fail_open", "words"), [(True, "when no member is up"), (False, "no: packets are dropped when no member is up")]
+)
+def test_get_shows_whether_a_pool_fails_open(fake: FakeServer, run: Run, fail_open: bool, words: str) -> None:
+    fake.pools["pools/blue"].fail_open = fail_open
+    assert dict(cells(run("pool", "get", "blue").stdout))["FAIL-OPEN"] == words
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        ({"kind": "TCP"}, "tcp; via tunnel where there is a VIP, port of the VIP; "),
+        ({"kind": "ICMP", "via": "TUNNEL"}, "icmp; via tunnel; "),
+        ({"kind": "UDP", "udp": {"send": "hex:00"}}, "udp sends 'hex:00', expects any answer; "),
+        (
+            {"kind": "UDP", "udp": {"send": "ping", "expect": "pong"}},
+            "udp sends 'ping', expects an answer that begins with 'pong'; ",
+        ),
+        ({"kind": "GRPC"}, "grpc whole server; "),
+        ({"kind": "GRPC", "grpc": {"service": "shop.Cart"}}, "grpc shop.Cart; "),
+        (
+            {
+                "kind": "HTTPS",
+                "http": {"method": "HEAD", "path": "/", "expectedStatus": "200", "insecureSkipVerify": True},
+            },
+            "https HEAD /, expects 200, any certificate; ",
+        ),
+        (
+            {"kind": "HTTP", "http": {"method": "GET", "path": "/", "expectedStatus": "200", "expectedBody": "ok"}},
+            "http GET /, expects 200 and 'ok' in the body; ",
+        ),
+        (
+            {"kind": "HTTPS", "http": {"method": "GET", "path": "/", "expectedStatus": "200", "caFile": "/ca.pem"}},
+            "https GET /, expects 200, CAs of /ca.pem; ",
+        ),
+    ],
+)
+def test_a_check_in_one_line(fake: FakeServer, run: Run, check: dict, words: str) -> None:
+    json_format.ParseDict(check, fake.pools["pools/blue"].health_check)
+    assert dict(cells(run("pool", "get", "blue").stdout))["HEALTH-CHECK"].startswith(words)
 
 
 @pytest.mark.usefixtures("fake")
@@ -267,7 +391,7 @@ def test_update_masks_exactly_the_given_fields(fake: FakeServer, run: Run, args,
     ("noun", "flags"),
     [
         ("vip", "--pool or --hash-policy or --force/--no-force"),
-        ("pool", "--description or --settle-seconds or --udp-settle-seconds or --drain-idle-seconds"),
+        ("pool", "an option such as --description; --help shows all"),
         ("backend", "--weight or --admin-state"),
     ],
 )

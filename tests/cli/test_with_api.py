@@ -3,21 +3,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator
-from ipaddress import IPv4Address
-from pathlib import Path
 
 import pytest
 import yaml
 from cli.conftest import Run, cells
-from click.testing import CliRunner, Result
-from fakes.controller import FakeController
-
-from lb.api.server import Server
-from lb.cli.main import cli
 
 VIP = ["vip", "create", "new", "--address", "192.0.2.9", "--port", "80", "--protocol", "tcp", "--pool", "web"]
 
@@ -28,37 +18,6 @@ def vip(**changed: str) -> list[str]:
     for option, value in changed.items():
         args[args.index(f"--{option}") + 1] = value
     return args
-
-
-@pytest.fixture
-def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Run ``lbctl`` against an API that has pool web, its backend b1 and VIP web."""
-    target = f"unix://{tmp_path}/lbd.sock"
-    monkeypatch.setenv("LB_TARGET", target)
-    started, loop, done = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    async def serve() -> None:
-        server = Server(FakeController(local_addresses=[IPv4Address("192.0.2.200")]), target)
-        await server.start()
-        started.set()
-        await done.wait()
-        await server.stop(0)
-
-    def invoke(*args: str) -> Result:
-        return CliRunner().invoke(cli, args)
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(30)
-    try:
-        for args in (["pool", "create", "web"], ["backend", "create", "web/b1", "--address", "10.0.0.11"]):
-            assert invoke(*args).exit_code == 0
-        assert invoke("vip", "create", "web", *vip(address="192.0.2.1")[3:]).exit_code == 0
-        yield invoke
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join(30)
-        loop.close()
 
 
 @pytest.mark.parametrize(
@@ -87,6 +46,33 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
             2,
             ["pool.drain_idle_seconds: 604801 is out of range: give seconds from 0", "(--drain-idle-seconds)"],
         ),
+        (
+            ["pool", "create", "new", "--health-path", "healthz", "--health-rise", "0"],
+            2,
+            [
+                "pool.health_check.kind: is required: one of TCP, HTTP, HTTPS, UDP, GRPC, ICMP (--health-check)",
+                "pool.health_check.http.path: 'healthz' is not a path: begin with '/'",
+                "such as /healthz (--health-path)",
+                "pool.health_check.rise: 0 is out of range: give successes in a row from 1 to 100 (--health-rise)",
+            ],
+        ),
+        (
+            ["pool", "update", "web", "--health-check", "tcp", "--health-interval", "1s", "--health-timeout", "2s"],
+            2,
+            ["pool.health_check.timeout_ms: 2000 is longer than the interval of 1000 ms", "(--health-timeout)"],
+        ),
+        (
+            ["pool", "update", "web", "--health-check", "tcp", "--health-send", "hi"],
+            2,
+            ["pool.health_check.udp: is for UDP checks, this one is TCP: remove it, or choose kind UDP"],
+        ),
+        (
+            ["pool", "update", "web", "--slow-start", "2h", "--min-healthy", "101"],
+            2,
+            ["pool.slow_start_seconds: 7200 is out", "(--slow-start)", "pool.min_healthy_percent", "(--min-healthy)"],
+        ),
+        (["backend", "drain", "web/b1", "--deadline", "8d"], 2, ["deadline_seconds: 691200 is out", "(--deadline)"]),
+        (["backend", "drain", "web/b1", "web/b9"], 3, ["backend web/b9 does not exist"]),
         (["pool", "delete", "web"], 4, ["is used by vip web", "point it at another pool"]),
         (["vip", "get", "nope"], 3, ["vip 'nope' does not exist", "lbctl vip list"]),
         (["vip", "get", "a/b"], 2, ["name: 'vips/a/b' is not of this form"]),
@@ -123,6 +109,7 @@ def test_what_is_set_is_shown_and_exported(real: Run) -> None:
     exported = yaml.safe_load(real("export").stdout)
     assert exported["settings"] == {"outer_source_ipv4": "172.16.0.0/16", "outer_source_ipv6": "100::/64"}
     (pool,), (six, web) = exported["pools"], exported["vips"]
+    assert (pool["health_check"], pool["fail_open"], pool["on_down"]) == ({}, True, "REASSIGN")
     assert (pool["settle_seconds"], pool["udp_settle_seconds"], pool["drain_idle_seconds"]) == (0, 60, 9)
     assert [member["address"] for member in pool["backends"]] == ["10.0.0.11", "2001:db8:1::12"]
     assert (six["address"], six["hash_policy"], web["hash_policy"]) == ("2001:db8::9", "SOURCE", "FIVE_TUPLE")
@@ -133,3 +120,47 @@ def test_an_exported_etag_is_accepted(real: Run) -> None:
     etag = json.loads(real("vip", "get", "web", "-o", "json").stdout)["etag"]
     assert real("vip", "delete", "web", "--etag", etag).stderr == "deleted vip web\n"
     assert real("pool", "delete", "web").exit_code == 0
+
+
+def test_a_check_is_set_changed_and_removed(real: Run) -> None:
+    """One option at a time: the rest stays."""
+
+    def shown() -> str:
+        return dict(cells(real("pool", "get", "web").stdout))["HEALTH-CHECK"]
+
+    assert shown() == "-"
+    assert real("pool", "update", "web", "--health-check", "http", "--health-path", "/healthz").exit_code == 0
+    assert real("pool", "update", "web", "--health-interval", "500ms", "--health-timeout", "200ms").exit_code == 0
+    assert shown() == (
+        "http GET /healthz, expects 200-399; via tunnel where there is a VIP, port of the VIP; "
+        "every 500ms (+-10%), timeout 200ms; up after 2, down after 3"
+    )
+    assert real("pool", "update", "web", "--health-check", "icmp", "--health-via", "direct").exit_code == 0
+    assert shown() == "icmp; via direct; every 500ms (+-10%), timeout 200ms; up after 2, down after 3"
+    assert real("pool", "update", "web", "--health-check", "none").exit_code == 0
+    assert shown() == "-"
+
+
+def test_drain_disable_and_enable(real: Run) -> None:
+    """The words in the order of a maintenance that takes longer than thought."""
+
+    def state() -> tuple[str, str]:
+        shown = dict(cells(real("backend", "get", "web/b1").stdout))
+        return shown["ADMIN"], shown["DEADLINE"].partition("(")[2]
+
+    assert real("backend", "drain", "web/b1", "--deadline", "1h").exit_code == 0
+    admin, deadline = state()
+    assert admin == "draining"
+    assert deadline.startswith(("in 1h)", "in 59m"))
+    assert real("backend", "drain", "web/b1").exit_code == 0
+    assert state() == ("draining", "")
+    assert real("backend", "disable", "web/b1").exit_code == 0
+    refused = real("backend", "drain", "web/b1")
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert "backend web/b1 is disabled, so it has no flows to wait for" in refused.stderr
+    assert real("backend", "undrain", "web/b1").exit_code == 4
+    assert real("backend", "enable", "web/b1").exit_code == 0
+    assert state() == ("enabled", "")
+    real("backend", "drain", "web/b1")
+    assert real("backend", "undrain", "web/b1").exit_code == 0
+    assert state() == ("enabled", "")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of the configuration, and what they do to flows, as lines for people. Pure: messages in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lb.cli.names import short
+from lb.core.model import RING_SIZE
+from lb.v1.config_pb2 import ApplyConfigResponse, Difference, Impact
+
+_SIGNS = {Difference.ADDED: "+", Difference.CHANGED: "~", Difference.REMOVED: "-"}
+_WORDS = {Difference.ADDED: "added", Difference.CHANGED: "changed", Difference.REMOVED: "removed"}
+_NOUNS = {"vips": "vip", "pools": "pool", "backends": "backend"}
+_REHASHED = frozenset({"pool", "hash_policy"})
+"""Fields of a VIP that decide which ring its flows use, and which slot of it."""
+
+
+def plan_lines(plan: ApplyConfigResponse) -> list[str]:
+    """What changes, an empty line, and what that does to flows; nothing when nothing changes."""
+    if not plan.differences:
+        return []
+    effects = [*map(_impact_line, plan.impacts), *_caution_lines(plan.differences)]
+    return [*difference_lines(plan.differences), "", *(effects or ["no flow moves"])]
+
+
+def difference_lines(differences: Iterable[Difference]) -> list[str]:
+    """Each object that differs, its fields indented below it."""
+    lines = []
+    for difference in differences:
+        lines.append(f"{_SIGNS.get(difference.action, '?')} {object_name(difference.name)}")
+        lines += [f"    {field.name}: {_field(difference, field)}" for field in difference.fields]
+    return lines
+
+
+def measured_lines(impacts: Iterable[Impact]) -> list[str]:
+    """What was counted after the change, next to what was predicted."""
+    return [
+        f"{_ring(impact)}: {_slots(impact.measured_moved_slots)} moved, {_verdict(impact)}"
+        for impact in impacts
+        if impact.HasField("measured_moved_slots")
+    ]
+
+
+def summary(differences: Sequence[Difference]) -> str:
+    """In a few words: the object when there is one, else how many there are of each kind."""
+    if len(differences) == 1:
+        return f"{_WORDS.get(differences[0].action, 'touched')} {object_name(differences[0].name)}"
+    counts = {words: sum(item.action == action for item in differences) for action, words in _WORDS.items()}
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
+def object_name(name: str) -> str:
+    """ "backend web/b1" for "pools/web/backends/b1"; "settings" is itself."""
+    parts = name.split("/")
+    return f"{_NOUNS.get(parts[-2], parts[-2])} {short(name)}" if len(parts) > 1 else name
+
+
+def _field(difference: Difference, field: Difference.Field) -> str:
+    """Its value when the object has one side only, else both."""
+    if difference.action == Difference.ADDED:
+        return field.new
+    if difference.action == Difference.REMOVED:
+        return field.old
+    return f"{field.old or '(none)'} -> {field.new or '(none)'}"
+
+
+def _impact_line(impact: Impact) -> str:
+    moves, kept = "no slot moves", "existing flows are kept"
+    if impact.moved_slots:
+        share = _percent(impact.new_flows_percent)
+        moves = f"{impact.moved_slots:,} of {RING_SIZE:,} slots move ({share} of new flows)"
+    if impact.cut_slots:
+        kept = f"{_percent(impact.existing_flows_percent)} of existing flows are cut"
+    return f"{_ring(impact)}: {moves}, {kept}"
+
+
+def _caution_lines(differences: Iterable[Difference]) -> list[str]:
+    """What moves or cuts flows without moving a slot."""
+    lines = []
+    for item in differences:
+        changed = {field.name for field in item.fields}
+        if item.name == "settings" and "hash_key" in changed:
+            lines.append("settings: a new hash key moves the flows of every vip, existing ones are not protected")
+        elif item.name.startswith("vips/") and item.action == Difference.REMOVED:
+            lines.append(f"{object_name(item.name)}: all its flows are cut")
+        elif item.name.startswith("vips/") and item.action == Difference.CHANGED and changed & _REHASHED:
+            lines.append(f"{object_name(item.name)}: its flows move, existing ones are not protected")
+    return lines
+
+
+def _ring(impact: Impact) -> str:
+    return f"pool {short(impact.pool)} {impact.protocol.lower()}"
+
+
+def _verdict(impact: Impact) -> str:
+    if impact.measured_moved_slots == impact.moved_slots:
+        return "as predicted"
+    return f"{impact.moved_slots:,} were predicted"
+
+
+def _slots(count: int) -> str:
+    return f"{count:,} {'slot' if count == 1 else 'slots'}"
+
+
+def _percent(percent: float) -> str:
+    return "less than 0.1 %" if 0 < percent < 0.1 else f"{percent:.1f} %"
