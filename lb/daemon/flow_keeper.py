@@ -83,13 +83,13 @@ class FlowKeeper:
         """Remember which rings were written: what a running scan says of them does not count any more."""
         self._writes.update(operation.ring for operation in operations if isinstance(operation, WriteSlots))
 
-    def due(self, plan: Plan, now: float) -> bool:
-        """Whether a scan would have anything to do."""
-        waited_for = any(work.state.tracked or work.waits for work in plan.written.rings.values())
+    def due(self, plan: Plan, now: float, waited_for: bool) -> bool:
+        """Whether a scan would have anything to do; ``waited_for``: by somebody else."""
+        waited_for |= any(work.state.tracked or work.waits for work in plan.written.rings.values())
         return now >= self._due_at and (waited_for or not self._is_known or self.entries() > 0)
 
-    def observe(self, plan: Plan, now: int) -> Scan:
-        """Prepare a scan, right after a fence."""
+    def observe(self, plan: Plan, now: int, drain_seconds: Mapping[int, int]) -> Scan:
+        """Prepare a scan, right after a fence; ``drain_seconds``: see ``Observer``."""
         numbers, rings = plan.allocation, plan.written.rings
         observer = Observer(
             now,
@@ -97,6 +97,7 @@ class FlowKeeper:
             frozenset(numbers.vips.values()),
             {number: work.settle_seconds for number, work in rings.items()},
             {number: self._data_plane.slots(number) for number, work in rings.items() if work.state.tracked},
+            drain_seconds,
         )
         return Scan(observer, Census(), dict(self._writes))
 

@@ -8,24 +8,19 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from lb import __version__
-from lb.api.config_file import load, merge
-from lb.api.listen import parse_listen
-from lb.api.server import Server
-from lb.core.errors import LbError, UnavailableError
-from lb.core.model import Config
-from lb.daemon.reconciler import Reconciler
-from lb.dataplane.kernel import KernelDataPlane
-from lb.net.next_hops import NetlinkNextHops
+from lb.api.tls import TlsSettings
+from lb.core.errors import InvalidError, LbError, Violation
+from lb.daemon.service import Options, Service
 from lb.ports import XdpMode
-from lb.store.sqlite import SqliteStore
 
 log = logging.getLogger("lb.daemon")
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 EPILOG = """\b
 Examples:
@@ -35,18 +30,6 @@ Examples:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line."""
-
-    interfaces: tuple[str, ...]
-    config: Path | None
-    state_dir: Path
-    bpf_dir: Path
-    listen: str
-    xdp_mode: XdpMode | None
-
-
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--interface", "interfaces", metavar="IF", multiple=True, required=True, help="Where packets arrive; repeatable."
@@ -54,8 +37,8 @@ class Options:
 @click.option(
     "--config",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="YAML with VIPs, pools and backends; for objects in it the file wins, others are kept.",
+    type=_FILE,
+    help="YAML with VIPs, pools and backends, read at start and on SIGHUP; for objects in it the file wins.",
 )
 @click.option(
     "--state-dir",
@@ -81,6 +64,19 @@ class Options:
     help="Where the gRPC API listens.",
 )
 @click.option(
+    "--listen-tls",
+    metavar="ADDRESS:PORT",
+    help="Where the API also listens, for clients with a certificate; needs the three files below.",
+)
+@click.option("--tls-cert", metavar="FILE", type=_FILE, help="Certificate of the TLS listener, PEM.")
+@click.option("--tls-key", metavar="FILE", type=_FILE, help="Its private key, PEM.")
+@click.option("--tls-ca", metavar="FILE", type=_FILE, help="CA of the clients' certificates, PEM.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Take over maps of another release that can't be carried over; lbd says first what that would cost.",
+)
+@click.option(
     "--xdp-mode",
     type=click.Choice(["auto", "native", "generic"]),
     default="auto",
@@ -97,18 +93,24 @@ def main(
     state_dir: Path,
     bpf_dir: Path,
     listen: str,
+    listen_tls: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_ca: Path | None,
+    replace: bool,
     xdp_mode: str,
     log_level: str,
 ) -> None:
     """Layer-4 load balancer: attaches the XDP data plane and serves the gRPC API.
 
-    Prints "ready" on stdout when it forwards; logs to stderr. SIGTERM stops the daemon and leaves the data plane
-    forwarding; `lbctl detach` removes it.
+    Prints "ready" on stdout when it forwards; logs to stderr. SIGHUP reads --config again. SIGTERM stops the daemon and
+    leaves the data plane forwarding; `lbctl detach` removes it.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     mode = None if xdp_mode == "auto" else XdpMode(xdp_mode)
-    options = Options(interfaces, config, state_dir, bpf_dir, listen, mode)
     try:
+        tls = _tls_settings(listen_tls, tls_cert, tls_key, tls_ca)
+        options = Options(interfaces, config, state_dir, bpf_dir, listen, tls, mode, replace)
         _check_privileges()
         asyncio.run(_serve(options))
     except LbError as error:
@@ -121,58 +123,43 @@ def _check_privileges() -> None:
         raise LbError("must run as root: loading XDP programs and mounting a bpffs need its capabilities")
 
 
-def _make_state_dir(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnavailableError(f"state dir {path}: {error.strerror}: give a writable one with --state-dir") from error
+def _tls_settings(listen: str | None, cert: Path | None, key: Path | None, ca: Path | None) -> TlsSettings | None:
+    """All four, or none. Raises ``InvalidError``."""
+    given = {"--listen-tls": listen, "--tls-cert": cert, "--tls-key": key, "--tls-ca": ca}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == len(given):
+        return None
+    if missing:
+        present = ", ".join(name for name in given if name not in missing)
+        raise InvalidError([Violation(name, f"is needed together with {present}") for name in missing])
+    assert listen is not None
+    assert cert is not None
+    assert key is not None
+    assert ca is not None
+    return TlsSettings(listen, cert, key, ca)
 
 
 async def _serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
+    service = Service(options)
     stopped = asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(service.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-
-    # What is wrong with the command line is said before anything is touched.
-    parse_listen(options.listen)
-    fragment = load(options.config) if options.config is not None else None
-
-    def adjust(current: Config) -> Config:
-        if fragment is None:
-            return current
-        merged, differing = merge(current, fragment)
-        for name in differing:
-            log.info("%s: set from %s", name, options.config)
-        return merged
-
-    data_plane = KernelDataPlane(options.bpf_dir, options.interfaces, options.xdp_mode)
-    next_hops = NetlinkNextHops()
-    server: Server | None = None
-    reconciler: Reconciler | None = None
-    store: SqliteStore | None = None
+    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
-        data_plane.open()
-        _make_state_dir(options.state_dir)
-        store = SqliteStore(options.state_dir / "lb.db")
-        await next_hops.start()
-        reconciler = Reconciler(store, data_plane, next_hops, str(options.bpf_dir))
-        await reconciler.start(adjust)
-        server = Server(reconciler, options.listen)
-        await server.start()
-        log.info("listening on %s, revision %d", options.listen, reconciler.view().revision)
+        await service.start()
         print("ready", flush=True)
         await stopped.wait()
         log.info("stopping; the data plane goes on forwarding")
     finally:
-        if server is not None:
-            await server.stop()
-        if reconciler is not None:
-            await reconciler.stop()
-        await next_hops.stop()
-        if store is not None:
-            store.close()
-        data_plane.close()
+        await service.stop()
 
 
 if __name__ == "__main__":

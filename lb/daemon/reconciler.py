@@ -4,348 +4,237 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import secrets
-import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from lb.core.allocation import Allocation
 from lb.core.audit import DAEMON, Caller
-from lb.core.errors import UnavailableError
-from lb.core.model import Address, BackendState, Config, NextHop, Protocol, RingState, Unresolved, View
-from lb.core.planner import Observed, Plan, RingWork, Written, plan
-from lb.core.slots import UDP_EXTENSION
+from lb.core.diff import differences
+from lb.core.edit import put_backend
+from lb.core.errors import StaleError, UnavailableError
+from lb.core.events import Body, ConfigChanged
+from lb.core.impact import Impact, check_move, measure
+from lb.core.model import Address, AdminState, Config, View
+from lb.core.moves import Words
+from lb.core.planner import Plan
 from lb.core.validate import check_edit
-from lb.daemon.flow_keeper import Findings, FlowKeeper
-from lb.ports import Change, Counters, DaemonState, DataPlane, NextHops, Store
-
-log = logging.getLogger("lb.reconciler")
+from lb.core.verify import ReadBack, verify
+from lb.daemon.map_writer import MapWriter, now
+from lb.daemon.readings import LiveStates, counters, ring_states
+from lb.daemon.upkeep import Upkeep
+from lb.ports import (
+    Applied,
+    Change,
+    Counters,
+    DataPlane,
+    HealthChecks,
+    NextHops,
+    Store,
+    Verification,
+)
 
 SETTLE_SECONDS = 1.0
 """How long a change waits for the next hops of the backends that it brings."""
 
-TICK_SECONDS = 1.0
-"""Between two rounds of timers, budgets and scans; also when the kernel refused an operation."""
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Under what conditions a change is made; see ``ports.Controller.apply``."""
+
+    base_revision: int = 0
+    max_move_percent: float = 100.0
+    validate_only: bool = False
+    note: str = ""
+    measured: bool = False
+
+
+DEFAULT_GUARD = Guard()
+DRAIN_DEADLINE = replace(DAEMON, method="drain deadline")
 
 
 class Reconciler:
-    """Serialises everything that changes the data plane: edits, next hops that come and go, timers of moving slots."""
+    """Serialises everything that changes the data plane: edits, next hops, verdicts of checks, timers of slots."""
 
-    def __init__(self, store: Store, data_plane: DataPlane, next_hops: NextHops, bpf_dir: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        data_plane: DataPlane,
+        next_hops: NextHops,
+        health: HealthChecks,
+        emit: Callable[[Body], None],
+    ) -> None:
         self._store = store
         self._data_plane = data_plane
         self._next_hops = next_hops
-        self._bpf_dir = bpf_dir
-        self._started_at = time.time()
-        self._lock = asyncio.Lock()
-        self._moved = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._keeper = FlowKeeper(data_plane)
-        self._findings = Findings()
-        self._warned: set[tuple[str, Protocol]] = set()
-        self._failure = "starting"
-        self._dirty = True
+        self._health = health
+        self._emit = emit
+        self._maps = MapWriter(data_plane, next_hops, health, emit)
+        self._upkeep = Upkeep(self._maps, self._disable)
         self._revision = 0
-        self._config = Config()
-        self._plan: Plan | None = None
-        self._view = View(0, self._config, {})
+        self._coming: list[Config] = []
 
-    async def start(self, adjust: Change) -> None:
+    async def start(self, adjust: Change, by: Caller) -> None:
         """Read the store, apply ``adjust`` (the configuration file), bring the maps up to date, attach the program.
 
         Raises an ``LbError``; a data plane that was there before goes on as it was.
         """
+        # Now, so that nothing is missed that changes on the way.
+        self._next_hops.on_change(self._upkeep.wake)
+        self._health.on_change(self._upkeep.wake)
         stored = await asyncio.to_thread(self._store.load)
         config = adjust(_with_hash_key(stored.config))
         check_edit(stored.config, config, self._next_hops.local_addresses())
-        self._track(config)
+        self._next_hops.track(_addresses(config))
         await self._next_hops.settle(_addresses(config), SETTLE_SECONDS)
 
-        first = await asyncio.to_thread(self._first_plan, config, stored.allocation)
+        first = await asyncio.to_thread(self._maps.first_plan, config, stored.allocation)
         self._revision = stored.revision
         if config != stored.config or first.allocation != stored.allocation:
-            self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation, DAEMON)
+            self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation, by)
         await asyncio.to_thread(self._data_plane.load, config.settings.hash_key)
-        await self._write(config, first)
+        await self._maps.write(config, first, self._revision)
         # The first plan let nobody begin to accept; this one does.
-        await self._write(config, await self._replan(config))
+        self._upkeep.forget()
+        await self._maps.write(config, await self._maps.replan(config), self._revision)
         # Not before the fence that came with the second plan: see SLOTS.md.
-        await asyncio.to_thread(self._hold, frozenset(first.written.rings), False)
-        await asyncio.to_thread(self._keeper.begin)
+        await asyncio.to_thread(self._maps.hold, frozenset(first.written.rings), False)
+        await asyncio.to_thread(self._maps.keeper.begin)
         await asyncio.to_thread(self._data_plane.attach)
-        self._next_hops.on_change(self._moved.set)
-        self._tasks = [
-            asyncio.create_task(self._follow(), name="follow"),
-            asyncio.create_task(self._scan(), name="scan flows"),
-        ]
+        self._upkeep.start()
 
     async def stop(self) -> None:
         """Stop writing, after the batch under way; the data plane stays as it is."""
-        async with self._lock:
-            for task in self._tasks:
-                task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._upkeep.stop()
+
+    @property
+    def failure(self) -> str:
+        """Why the maps are not as the configuration says; "" when they are."""
+        return self._maps.failure
+
+    @property
+    def allocation(self) -> Allocation:
+        """The numbers in force."""
+        return self._maps.plan.allocation if self._maps.plan is not None else Allocation()
 
     def view(self) -> View:
         """Latest consistent snapshot."""
-        if self._plan is None:
-            return self._view
-        return replace(self._view, rings=self._ring_states(self._plan))
+        if self._maps.plan is None:
+            return View(0, Config(), {})
+        return self._view_of(self._maps.config, self._maps.plan)
 
-    def _ring_states(self, planned: Plan) -> dict[str, tuple[RingState, ...]]:
-        """Slots by state, with what the data plane refused until now."""
-        now = _now()
-        states: dict[str, tuple[RingState, ...]] = {}
-        for (pool, _), number in planned.allocation.rings.items():
-            work = planned.written.rings.get(number)
-            if work is None:
-                continue
-            late = work.due_at is not None and now >= work.due_at + max(1, work.limit)
-            state = replace(work.state, refusals=self._data_plane.flows.refusals(number), held_back=late)
-            states[pool] = (*states.get(pool, ()), state)
-        return states
+    def _view_of(self, config: Config, planned: Plan) -> View:
+        states = LiveStates(config, planned.backends, self._health.readings(), self._maps.drains.states())
+        rings = ring_states(planned, self._data_plane.flows, now())
+        return View(self._maps.revision, config, states, rings, planned.failing_open)
 
-    async def mutate(self, change: Change, by: Caller, *, validate_only: bool = False) -> View:
-        """Apply one edit; see ``ports.Controller``."""
-        # A caller that hangs up must not leave an edit half applied: it is carried through behind its back.
-        return await asyncio.shield(asyncio.ensure_future(self._mutate(change, by, validate_only)))
+    async def apply(self, change: Change, by: Caller, guard: Guard = DEFAULT_GUARD) -> Applied:
+        """Make one change; see ``ports.Controller.apply``."""
+        # A caller that hangs up must not leave a change half made: it is carried through behind its back.
+        return await asyncio.shield(asyncio.ensure_future(self._apply(change, by, guard)))
 
-    async def _mutate(self, change: Change, by: Caller, validate_only: bool) -> View:
-        async with self._lock:
-            before = self._config
-            after = change(before)
-            if after == before:
-                return self.view()
-            check_edit(before, after, self._next_hops.local_addresses())
-            await self._mend()
-            fresh = _addresses(after) - _addresses(before) | _changed(before, after)
-            self._track(before, after)
-            try:
-                await self._next_hops.settle(fresh, SETTLE_SECONDS)
-                planned = await self._replan(after)
-                if validate_only:
-                    return View(self._revision, after, planned.backends, self._ring_states(planned))
-                self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation, by)
-                self._config = after
-            finally:
-                self._track(self._config)
-            try:
-                await self._write(after, planned)
-            except UnavailableError as error:
-                raise UnavailableError(
-                    f"{error.message}; the change is stored and will be written as soon as it can be"
-                ) from error
-            return self.view()
-
-    def _first_plan(self, config: Config, allocation: Allocation) -> Plan:
-        now = _now()
-        for ring in allocation.rings.values():
-            # What was refused while nobody looked is not known: moves wait their full time.
-            self._data_plane.flows.mark_refused(ring, now)
-        written = Written(self._data_plane.epochs())
-        return plan(config, allocation, written, self._observed(first=True))
-
-    async def _replan(self, config: Config, held: frozenset[int] = frozenset(), *, first: bool = False) -> Plan:
-        assert self._plan is not None
-        await asyncio.to_thread(self._fence)
-        observed = self._observed(held, first=first)
-        return await asyncio.to_thread(plan, config, self._plan.allocation, self._plan.written, observed)
-
-    def _observed(self, held: frozenset[int] = frozenset(), *, first: bool = False) -> Observed:
-        flows, found = self._data_plane.flows, self._findings
-        return Observed(
-            now=_now(),
-            hop=self._next_hops.hop,
-            slots=self._data_plane.slots,
-            refused_at=flows.refused_at,
-            settle_seconds=flows.settle_seconds,
-            clear=found.clear,
-            held=held,
-            collected=found.collected,
-            first=first,
-        )
-
-    def _fence(self) -> None:
-        """Before a batch, if anything was written since the last fence: packets that saw older words have left."""
-        if self._dirty:
-            self._data_plane.fence()
-            self._dirty = False
-
-    async def _write(self, config: Config, planned: Plan) -> None:
+    async def _apply(self, change: Change, by: Caller, guard: Guard) -> Applied:
+        async with self._maps.lock:
+            before = self._maps.config
+            intended = self._intend(change, guard)
+            if intended == before:
+                return Applied(self.view(), (), ())
+            fresh = _addresses(intended) - _addresses(before) | _changed(before, intended)
+            self._coming.append(intended)
+            self._track()
         try:
-            await asyncio.to_thread(self._carry_out, planned)
-        except OSError as error:
-            # Stored but not (wholly) in the maps: forget what was written, so that the next round writes it all.
-            log.error("the kernel refused a change of the maps: %s; trying again", error)
-            self._failure = f"the maps are behind the configuration: {error}"
-            unknown = Written(await asyncio.to_thread(self._data_plane.epochs))
-            planned = replace(planned, written=unknown)
-        else:
-            self._failure = ""
-        self._config, self._plan = config, planned
-        self._view = View(self._revision, config, planned.backends)
-        if self._failure:
-            raise UnavailableError(self._failure)
-
-    async def _mend(self) -> None:
-        """Clear away the remains of a batch that the kernel cut short, before any backend may begin to accept.
-
-        A slot may still name an old backend whose flows have gone on to the new one: see ``Observed.first``. Raises
-        ``UnavailableError`` while the kernel goes on refusing.
-        """
-        if self._failure:
-            await self._write(self._config, await self._replan(self._config, first=True))
-
-    def _carry_out(self, planned: Plan) -> None:
-        # Also when the kernel refuses: what a scan said of words holds for those words only.
-        self._findings = Findings()
-        if planned.operations:
-            self._dirty = True
-            self._keeper.wrote(planned.operations)
-            self._data_plane.apply(planned.operations)
-
-    async def _follow(self) -> None:
-        """Rewrite what depends on next hops when they change, and what depends on time each second."""
-        while True:
-            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS):
-                    await self._moved.wait()
-            moved = self._moved.is_set()
-            self._moved.clear()
-            try:
-                await self._tick(moved)
-            except OSError as error:
-                self._report(error)
-
-    async def _tick(self, moved: bool) -> None:
-        async with self._lock:
-            await asyncio.to_thread(self._keeper.refill)
-            due = self._due()
-            if moved or self._failure or due:
-                await self._round(due)
-            self._warn_of_held_back()
-
-    def _report(self, error: OSError) -> None:
-        """The kernel refused upkeep: say so, stop being ready, and have the next tick write everything anew."""
-        log.error("the kernel refused upkeep of the maps: %s; trying again", error)
-        self._failure = f"the maps are not kept up: {error}"
-
-    def _due(self) -> frozenset[int]:
-        """Rings with moves that may end now: old enough, and no flow was refused for as long."""
-        assert self._plan is not None
-        now, flows = _now(), self._data_plane.flows
-        return frozenset(
-            number
-            for number, work in self._plan.written.rings.items()
-            if work.due_at is not None
-            and now >= work.due_at
-            and (now - flows.refused_at(number) >= work.limit or _is_overdue(work, now))
-        )
-
-    async def _round(self, due: frozenset[int] = frozenset()) -> None:
-        """Plan and write anew. Moves of the rings in ``due`` may end.
-
-        A flow that is refused after we looked, and before its slot's new word is seen, would be on the old backend with
-        no entry that says so. So new flows that are refused are dropped from a fence before to a fence after.
-        """
-        await asyncio.to_thread(self._hold, due, True)
-        try:
-            await self._mend()
-            planned = await self._replan(self._config, due)
-            _log_hops(self._view, planned)
-            await self._write(self._config, planned)
-        except UnavailableError as error:
-            log.error("%s", error)
+            # Without the lock: a verdict of the health checks must not wait for somebody's next hop.
+            await self._next_hops.settle(fresh, SETTLE_SECONDS)
+            async with self._maps.lock:
+                return await self._change(change, by, guard)
         finally:
-            await asyncio.to_thread(self._hold, due, False)
+            self._coming = [config for config in self._coming if config is not intended]
+            self._track()
 
-    def _hold(self, rings: frozenset[int], on: bool) -> None:
-        if rings and not on:
-            self._fence()
-        for ring in rings:
-            self._data_plane.flows.hold(ring, on)
-            self._dirty = True
+    def _intend(self, change: Change, guard: Guard) -> Config:
+        """What the change makes of the present configuration. Raises an ``LbError`` when it is refused."""
+        if guard.base_revision not in (0, self._revision):
+            raise StaleError(
+                f"the configuration is at revision {self._revision} by now, not {guard.base_revision}: look at what "
+                "changed, then repeat"
+            )
+        after = change(self._maps.config)
+        if after != self._maps.config:
+            check_edit(self._maps.config, after, self._next_hops.local_addresses())
+        return after
 
-    def _warn_of_held_back(self) -> None:
-        rings = self.view().rings
-        for name, states in rings.items():
-            for state in states:
-                key = name, state.protocol
-                if state.held_back and key not in self._warned:
-                    log.warning(
-                        "pool %s, %s: slots have been moving for more than twice their time, because flows cannot be "
-                        "tracked: the flow table is too full",
-                        name,
-                        state.protocol.name,
-                    )
-        self._warned = {(name, state.protocol) for name, states in rings.items() for state in states if state.held_back}
+    async def _change(self, change: Change, by: Caller, guard: Guard) -> Applied:
+        before, after = self._maps.config, self._intend(change, guard)
+        if after == before:
+            return Applied(self.view(), (), ())
+        await self._maps.mend()
+        planned = await self._maps.replan(after)
+        check_move(planned.impacts, guard.max_move_percent)
+        changes = differences(before, after)
+        if guard.validate_only:
+            return Applied(self._view_of(after, planned), changes, planned.impacts)
+        words = await asyncio.to_thread(self._read_slots, planned) if guard.measured else {}
+        self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation, by, guard.note)
+        try:
+            await self._maps.write(after, planned, self._revision)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{error.message}; the change is stored and will be written as soon as it can be"
+            ) from error
+        finally:
+            self._emit(ConfigChanged(self._revision, by.who, changes))
+        measured = await asyncio.to_thread(self._measure, planned, words)
+        return Applied(self.view(), changes, planned.impacts, measured)
 
-    async def _scan(self) -> None:
-        """Scan the flow table for as long as there is anything in it, or a slot that waits for a scan."""
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            try:
-                await self._scan_once()
-            except OSError as error:
-                self._report(error)
+    def _read_slots(self, planned: Plan) -> dict[int, Words]:
+        """Words of the rings that a plan will change."""
+        rings = planned.allocation.rings
+        numbers = [rings[found.pool, found.protocol] for found in planned.impacts]
+        return {number: self._data_plane.slots(number) for number in numbers}
 
-    async def _scan_once(self) -> None:
-        loop = asyncio.get_running_loop()
-        async with self._lock:
-            assert self._plan is not None
-            if not await asyncio.to_thread(self._keeper.due, self._plan, loop.time()):
-                return
-            await asyncio.to_thread(self._fence)
-            scan = await asyncio.to_thread(self._keeper.observe, self._plan, _now())
-        cost = await asyncio.to_thread(self._keeper.scan, scan)
-        async with self._lock:
-            vips = frozenset(self._plan.allocation.vips.values())
-            self._findings = await asyncio.to_thread(self._keeper.finish, scan, vips, cost, loop.time())
-            waits = {number for number, work in self._plan.written.rings.items() if work.waits}
-            if self._findings.clear or waits & self._findings.collected:
-                await self._round()
+    def _measure(self, planned: Plan, before: dict[int, Words]) -> tuple[Impact, ...]:
+        if not before:
+            return ()
+        self._maps.fence()
+        accepting = {index for index, epoch in enumerate(self._data_plane.epochs()) if epoch % 2}
+        found = []
+        for predicted in planned.impacts:
+            number = planned.allocation.rings[predicted.pool, predicted.protocol]
+            words = self._data_plane.slots(number)
+            found.append(measure(predicted.pool, predicted.protocol, before[number], words, accepting))
+        return tuple(found)
 
-    def _track(self, *configs: Config) -> None:
-        self._next_hops.track(frozenset().union(*map(_addresses, configs)))
+    async def verify(self) -> Verification:
+        """Read all maps back; see ``ports.Controller.verify``."""
+        async with self._maps.lock:
+            if self._maps.failure or self._maps.plan is None:
+                return Verification(self._revision, 0, (self._maps.failure,))
+            await asyncio.to_thread(self._maps.fence)
+            data_plane = self._data_plane
+            read = ReadBack(
+                data_plane.vip_table, data_plane.backends, data_plane.slots, data_plane.flows.settle_seconds
+            )
+            found = await asyncio.to_thread(verify, self._maps.plan, read)
+            return Verification(self._revision, found.compared, found.problems)
+
+    async def _disable(self, pool: str, name: str) -> None:
+        """End a drain at its deadline; nothing when the backend no longer drains."""
+
+        def change(config: Config) -> Config:
+            found = config.pools[pool].backends.get(name) if pool in config.pools else None
+            if found is None or found.admin_state is not AdminState.DRAINING:
+                return config
+            return put_backend(config, pool, replace(found, admin_state=AdminState.DISABLED, drain_deadline=0))
+
+        await self.apply(change, DRAIN_DEADLINE, Guard(note=f"drain deadline of {pool}/{name}"))
+
+    def _track(self) -> None:
+        self._next_hops.track(frozenset().union(*map(_addresses, (self._maps.config, *self._coming))))
 
     async def counters(self) -> Counters:
         """Read the data plane's counters."""
-        return await asyncio.to_thread(self._read_counters)
-
-    def _read_counters(self) -> Counters:
-        assert self._plan is not None
-        numbers = self._plan.allocation
-        return Counters(
-            vips={name: self._data_plane.vip_count(index) for name, index in numbers.vips.items()},
-            backends={
-                (pool, name): self._data_plane.backend_count(index)
-                for (pool, name, _), index in numbers.backends.items()
-            },
-            verdicts=self._data_plane.verdict_counts(),
-            flow_table=self._keeper.count(),
-        )
-
-    async def state(self) -> DaemonState:
-        """Look at the data plane now."""
-        interfaces = await asyncio.to_thread(self._data_plane.interfaces)
-        reasons = [f"{found.interface}: {found.reason}" for found in interfaces if not found.attached]
-        if self._failure:
-            reasons.insert(0, self._failure)
-        return DaemonState(not reasons, "; ".join(reasons), self._started_at, self._bpf_dir, interfaces)
-
-
-def _is_overdue(work: RingWork, now: int) -> bool:
-    """Whether refusals have held a move of a UDP ring back for as long as they may."""
-    assert work.due_at is not None
-    return work.state.protocol is Protocol.UDP and now >= work.due_at + (UDP_EXTENSION - 1) * work.limit
-
-
-def _now() -> int:
-    """Seconds of the clock that the data plane stamps with."""
-    return int(time.monotonic())
+        assert self._maps.plan is not None
+        return await asyncio.to_thread(counters, self._maps.plan, self._data_plane, self._maps.keeper.count())
 
 
 def _with_hash_key(config: Config) -> Config:
@@ -367,15 +256,3 @@ def _changed(before: Config, after: Config) -> frozenset[Address]:
         for backend in pool.backends.values()
         if pool.name not in before.pools or before.pools[pool.name].backends.get(backend.name) != backend
     )
-
-
-def _log_hops(before: View, planned: Plan) -> None:
-    unknown = BackendState(0, "", Unresolved(""))
-    for key, state in planned.backends.items():
-        if before.backends.get(key, unknown).hop == state.hop:
-            continue
-        match state.hop:
-            case NextHop(interface=interface, mac=mac):
-                log.info("backend %s/%s: next hop %s via %s", *key, mac.hex(":"), interface)
-            case Unresolved(reason):
-                log.warning("backend %s/%s: no next hop: %s", *key, reason)

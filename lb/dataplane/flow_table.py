@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from lb.core.flows import Entry, FlowCounts
 from lb.core.layout import BUDGET, FLOW, FLOW_COUNTER, FLOW_KEY, RING_INFO
 from lb.dataplane import libbpf
-from lb.dataplane.maps import BUDGETS, FLOW_COUNTERS, FLOWS, RING_INFOS, MapSet
+from lb.dataplane.map_set import MapSet
+from lb.dataplane.maps import BUDGETS, FLOW_COUNTERS, FLOWS, RING_INFOS
 
 _BATCH = 4_096
 """Entries read or deleted by one system call."""

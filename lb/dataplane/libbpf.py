@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lb.core.errors import UnavailableError
 
+PROG_TYPE_SCHED_CLS = 3
 PROG_TYPE_XDP = 6
 ATTACH_TYPE_XDP = 37
 
@@ -133,6 +134,10 @@ class _MapInfo(ctypes.Structure):
     )
 
 
+class _ProgInfo(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_uint32), ("id", ctypes.c_uint32))
+
+
 class _LinkInfo(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_uint32),
@@ -154,7 +159,7 @@ def library() -> ctypes.CDLL:
     return found
 
 
-def _checked(result: int, action: str) -> int:
+def checked(result: int, action: str) -> int:
     if result < 0:
         number = ctypes.get_errno() or -result
         raise OSError(number, f"{action}: {os.strerror(number)}")
@@ -163,7 +168,7 @@ def _checked(result: int, action: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MapInfo:
-    """Layout of a map: sizes in bytes; ``flags`` as given at creation."""
+    """Layout of a map: sizes in bytes; ``flags`` as given at creation; ``name``: at most 15 characters of it."""
 
     type: int
     key_size: int
@@ -171,6 +176,7 @@ class MapInfo:
     max_entries: int
     flags: int
     id: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +202,19 @@ def map_create(
     """Create a map; returns its fd."""
     opts = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=flags, inner_map_fd=inner_fd)
     made = library().bpf_map_create(map_type, name[:15].encode(), key_size, value_size, max_entries, ctypes.byref(opts))
-    return _checked(made, f"create map {name}")
+    return checked(made, f"create map {name}")
 
 
 def obj_get(path: Path) -> int:
     """Open a pinned object; returns its fd. Raises ``FileNotFoundError`` when there is none."""
-    return _checked(library().bpf_obj_get(os.fsencode(path)), f"open {path}")
+    return checked(library().bpf_obj_get(os.fsencode(path)), f"open {path}")
 
 
 def obj_pin(fd: int, path: Path) -> None:
     """Pin an object, replacing what was pinned there: rename over an existing pin is atomic."""
     beside = path.with_name(f"{path.name}~")
     beside.unlink(missing_ok=True)
-    _checked(library().bpf_obj_pin(fd, os.fsencode(beside)), f"pin {path}")
+    checked(library().bpf_obj_pin(fd, os.fsencode(beside)), f"pin {path}")
     beside.rename(path)
 
 
@@ -216,7 +222,15 @@ def map_info(fd: int) -> MapInfo:
     """Layout of a map."""
     info = _MapInfo()
     _info(fd, info)
-    return MapInfo(info.type, info.key_size, info.value_size, info.max_entries, info.map_flags, info.id)
+    name = info.name.decode("ascii")
+    return MapInfo(info.type, info.key_size, info.value_size, info.max_entries, info.map_flags, info.id, name)
+
+
+def prog_id(fd: int) -> int:
+    """The kernel's number of a program."""
+    info = _ProgInfo()
+    _info(fd, info)
+    return int(info.id)
 
 
 def link_info(fd: int) -> LinkInfo:
@@ -228,23 +242,23 @@ def link_info(fd: int) -> LinkInfo:
 
 def _info(fd: int, info: ctypes.Structure) -> None:
     length = ctypes.c_uint32(ctypes.sizeof(info))
-    _checked(library().bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(length)), "read object info")
+    checked(library().bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(length)), "read object info")
 
 
 def map_update(fd: int, key: bytes, value: bytes) -> None:
     """Set one element."""
-    _checked(library().bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)), "update map")
+    checked(library().bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)), "update map")
 
 
 def map_delete(fd: int, key: bytes) -> None:
     """Delete one element; raises ``FileNotFoundError`` when it is not there."""
-    _checked(library().bpf_map_delete_elem(fd, key), "delete from map")
+    checked(library().bpf_map_delete_elem(fd, key), "delete from map")
 
 
 def map_lookup(fd: int, key: bytes, size: int) -> bytes:
     """Read one element of ``size`` bytes (per-CPU maps: of all possible CPUs)."""
     value = ctypes.create_string_buffer(size)
-    _checked(library().bpf_map_lookup_elem(fd, key, value), "look up in map")
+    checked(library().bpf_map_lookup_elem(fd, key, value), "look up in map")
     return value.raw
 
 
@@ -283,6 +297,15 @@ def map_batches(fd: int, key_size: int, value_size: int, count: int) -> Iterator
         start = position
 
 
+def map_update_batch(fd: int, keys: bytes, values: bytes, count: int) -> int:
+    """Set ``count`` entries of a hash map; returns how many found room, fewer only when the map is full."""
+    got = ctypes.c_uint32(count)
+    result = library().bpf_map_update_batch(fd, keys, values, ctypes.byref(got), None)
+    if result < 0 and ctypes.get_errno() != errno.E2BIG:
+        checked(result, "update map")
+    return got.value
+
+
 def map_delete_batch(fd: int, keys: Sequence[bytes]) -> None:
     """Delete entries by key; those that are not there are passed over."""
     done = 0
@@ -291,18 +314,19 @@ def map_delete_batch(fd: int, keys: Sequence[bytes]) -> None:
         got = ctypes.c_uint32(len(some))
         result = library().bpf_map_delete_batch(fd, b"".join(some), ctypes.byref(got), None)
         if result < 0 and ctypes.get_errno() != errno.ENOENT:
-            _checked(result, "delete from map")
+            checked(result, "delete from map")
         # On ENOENT the kernel stops at the key that is missing.
         done += got.value + (1 if result < 0 else 0)
 
 
-def prog_load(name: str, code: bytes, flags: int = 0) -> int:
-    """Load an XDP program; returns its fd. The verifier's log is in the error."""
-    opts = _ProgLoadOpts(sz=ctypes.sizeof(_ProgLoadOpts), expected_attach_type=ATTACH_TYPE_XDP, prog_flags=flags)
+def prog_load(name: str, code: bytes, flags: int = 0, program_type: int = PROG_TYPE_XDP) -> int:
+    """Load a program; returns its fd. The verifier's log is in the error."""
+    attach_type = ATTACH_TYPE_XDP if program_type == PROG_TYPE_XDP else 0
+    opts = _ProgLoadOpts(sz=ctypes.sizeof(_ProgLoadOpts), expected_attach_type=attach_type, prog_flags=flags)
 
     def load() -> int:
         return int(
-            library().bpf_prog_load(PROG_TYPE_XDP, name.encode(), b"GPL", code, len(code) // 8, ctypes.byref(opts))
+            library().bpf_prog_load(program_type, name.encode(), b"GPL", code, len(code) // 8, ctypes.byref(opts))
         )
 
     fd = load()
@@ -319,20 +343,25 @@ def prog_load(name: str, code: bytes, flags: int = 0) -> int:
 def link_create(prog_fd: int, ifindex: int, flags: int) -> int:
     """Attach an XDP program to an interface of this network namespace; returns the link's fd."""
     opts = _LinkCreateOpts(sz=ctypes.sizeof(_LinkCreateOpts), flags=flags)
-    return _checked(
+    return checked(
         library().bpf_link_create(prog_fd, ifindex, ATTACH_TYPE_XDP, ctypes.byref(opts)), "attach XDP program"
     )
 
 
+def link_detach(link_fd: int) -> None:
+    """Take a link's program off its interface, now: when the last reference goes, the kernel does it later."""
+    checked(library().bpf_link_detach(link_fd), "detach XDP program")
+
+
 def link_update(link_fd: int, prog_fd: int) -> None:
     """Swap the program of a link atomically."""
-    _checked(library().bpf_link_update(link_fd, prog_fd, None), "swap XDP program")
+    checked(library().bpf_link_update(link_fd, prog_fd, None), "swap XDP program")
 
 
 def xdp_attach_mode(ifindex: int) -> int:
     """How XDP is attached to an interface of this network namespace: XDP_ATTACHED_* of the kernel, 0 = not."""
     opts = _XdpQueryOpts(sz=ctypes.sizeof(_XdpQueryOpts))
-    _checked(library().bpf_xdp_query(ifindex, 0, ctypes.byref(opts)), "query XDP")
+    checked(library().bpf_xdp_query(ifindex, 0, ctypes.byref(opts)), "query XDP")
     return int(opts.attach_mode)
 
 
@@ -356,10 +385,10 @@ def prog_run(
     )
     if room:
         opts.data_out, opts.data_size_out = ctypes.addressof(out), room
-    _checked(library().bpf_prog_test_run_opts(prog_fd, ctypes.byref(opts)), "run program")
+    checked(library().bpf_prog_test_run_opts(prog_fd, ctypes.byref(opts)), "run program")
     return ProgRun(opts.retval, out.raw[: opts.data_size_out] if room else b"", opts.duration)
 
 
 def possible_cpus() -> int:
     """How many values a per-CPU element holds."""
-    return _checked(library().libbpf_num_possible_cpus(), "count CPUs")
+    return checked(library().libbpf_num_possible_cpus(), "count CPUs")

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one declaration of the maps, and the pinned maps themselves: made the first time, adopted afterwards."""
+"""The one declaration of the maps."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import mmap
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from lb.core.errors import UnavailableError
 from lb.core.layout import (
     BACKEND,
     BUDGET,
@@ -42,9 +38,16 @@ VERDICT_SLOTS = 64
 assert max(Verdict) < VERDICT_SLOTS
 
 
+_KERNEL_NAME_CHARACTERS = 15
+
+
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """One map. ``inner``: the spec of an array of maps' elements."""
+    """One map. ``inner``: the spec of an array of maps' elements.
+
+    ``meaning``: to be raised by a release in which the same bytes say something else. A value that only grows at its
+    end keeps its meaning: zeros there have to mean what was so before.
+    """
 
     name: str
     type: int
@@ -53,6 +56,13 @@ class MapSpec:
     max_entries: int
     flags: int = 0
     inner: MapSpec | None = None
+    meaning: int = 0
+
+    @property
+    def kernel_name(self) -> str:
+        """What the kernel calls it; the meaning is told by this name, so that it stays with the map."""
+        suffix = f".{self.meaning}" if self.meaning else ""
+        return self.name[: _KERNEL_NAME_CHARACTERS - len(suffix)] + suffix
 
     def create(self) -> int:
         """Create it; returns its fd."""
@@ -62,16 +72,32 @@ class MapSpec:
                 inner_fd = self.inner.create()
                 stack.callback(os.close, inner_fd)
             return libbpf.map_create(
-                self.type, self.name, self.key_size, self.value_size, self.max_entries, self.flags, inner_fd
+                self.type, self.kernel_name, self.key_size, self.value_size, self.max_entries, self.flags, inner_fd
             )
 
-    def check(self, fd: int) -> None:
-        """Raise ``UnavailableError`` when a pinned map has another layout."""
-        info = libbpf.map_info(fd)
-        found = (info.type, info.key_size, info.value_size, info.max_entries, info.flags)
-        expected = (self.type, self.key_size, self.value_size, self.max_entries, self.flags)
-        if found != expected:
-            raise UnavailableError(f"pinned map {self.name} has layout {found}, this release has {expected}")
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What has to be the same of a pinned map for it to be used as it is."""
+        return self.type, self.key_size, self.value_size, self.max_entries, self.flags, self.meaning
+
+    def has_elements_of(self, other: MapSpec) -> bool:
+        """Whether an element of the other is one of this map, byte by byte."""
+        mine = self.type, self.key_size, self.value_size, self.meaning
+        return mine == (other.type, other.key_size, other.value_size, other.meaning)
+
+
+def spec_of(name: str, info: libbpf.MapInfo) -> MapSpec:
+    """Spec of a map that is there, whichever release made it; ``name``: of its pin."""
+    _, dot, meaning = info.name.rpartition(".")
+    return MapSpec(
+        name,
+        info.type,
+        info.key_size,
+        info.value_size,
+        info.max_entries,
+        info.flags,
+        meaning=int(meaning) if dot and meaning.isdecimal() else 0,
+    )
 
 
 def _array(name: str, value_size: int, entries: int, flags: int = libbpf.F_MMAPABLE) -> MapSpec:
@@ -116,99 +142,37 @@ PERSISTENT = (
 )
 """Maps that outlive programs and daemons. The rings' inner maps are pinned beside them: ``ring-N``."""
 
+TOGETHER = (
+    # Slots name backends, VIPs name rings, the control word names a place among the VIPs: a program reads either all
+    # of these as they were before a change of layout, or all of them as they were after.
+    frozenset({"control", "vips", "rings", "ring_infos", "backends"}),
+    # A table that is given up gets no more entries, because its budgets end.
+    frozenset({"flows", "budgets"}),
+)
+"""Maps that are made anew together, when the layout of one of them changes."""
+
 SYMBOLS = (*(spec.name for spec in PERSISTENT if spec is not META), EGRESS.name, RING.name)
 """Maps that the C source names; the last one stands for the rings' inner maps."""
 
 
+def spec_named(name: str) -> MapSpec | None:
+    """Spec of the map pinned under a name; None when this release has none of that name."""
+    if ring_number(name) is not None:
+        return RING
+    return next((spec for spec in PERSISTENT if spec.name == name), None)
+
+
+def ring_name(number: int) -> str:
+    """Name of the pin of a ring's slot words."""
+    return f"{RING.name}-{number}"
+
+
+def ring_number(name: str) -> int | None:
+    """Inverse of ``ring_name``; None for other names."""
+    prefix, dash, number = name.partition("-")
+    return int(number) if prefix == RING.name and dash and number.isdecimal() else None
+
+
 def layout_hash() -> bytes:
-    """32 bytes that differ when any pinned map's layout does."""
+    """32 bytes that differ when any pinned map's layout or meaning does."""
     return hashlib.sha256(repr(PERSISTENT).encode()).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedMap:
-    """An open map and, for mmapable ones, its memory."""
-
-    fd: int
-    memory: mmap.mmap | None
-
-    @property
-    def view(self) -> memoryview:
-        """Writable bytes of the whole map."""
-        assert self.memory is not None
-        return memoryview(self.memory)
-
-    def close(self) -> None:
-        """Close fd and memory."""
-        if self.memory is not None:
-            self.memory.close()
-        os.close(self.fd)
-
-
-def open_pinned(spec: MapSpec, path: Path) -> PinnedMap:
-    """Adopt the map pinned at ``path``, or make and pin it."""
-    try:
-        fd = libbpf.obj_get(path)
-    except FileNotFoundError:
-        fd = spec.create()
-        libbpf.obj_pin(fd, path)
-    try:
-        spec.check(fd)
-        return PinnedMap(fd, _memory(spec, fd))
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-def _memory(spec: MapSpec, fd: int) -> mmap.mmap | None:
-    if not spec.flags & libbpf.F_MMAPABLE:
-        return None
-    size = spec.value_size * spec.max_entries
-    return mmap.mmap(fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
-
-
-def _element_id(outer_fd: int, key: bytes) -> int:
-    try:
-        return int.from_bytes(libbpf.map_lookup(outer_fd, key, 4), "little")
-    except FileNotFoundError:
-        return 0
-
-
-class MapSet:
-    """All pinned maps of one bpf dir, by the names that the C source uses."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._maps: dict[str, PinnedMap] = {}
-
-    def open(self) -> None:
-        """Make or adopt every persistent map. Raises ``UnavailableError`` on another layout."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        for spec in PERSISTENT:
-            self._maps[spec.name] = open_pinned(spec, self._folder / spec.name)
-
-    def inner(self, outer: str, spec: MapSpec, number: int) -> PinnedMap:
-        """Element ``number`` of an array of maps; made, pinned and inserted when it is not there."""
-        name = f"{spec.name}-{number}"
-        if name not in self._maps:
-            opened = open_pinned(spec, self._folder / name)
-            self._maps[name] = opened
-            key = number.to_bytes(4, "little")
-            # Not only when it is new: a crash may have come between pin and insertion. An update of an array of maps
-            # waits for a grace period, so it is made only where it is needed.
-            if _element_id(self[outer].fd, key) != libbpf.map_info(opened.fd).id:
-                libbpf.map_update(self[outer].fd, key, opened.fd.to_bytes(4, "little"))
-        return self._maps[name]
-
-    def __getitem__(self, name: str) -> PinnedMap:
-        return self._maps[name]
-
-    def fds(self) -> Mapping[str, int]:
-        """Name to fd, for binding instructions."""
-        return {name: opened.fd for name, opened in self._maps.items()}
-
-    def close(self) -> None:
-        """Close everything; the pins stay."""
-        for opened in self._maps.values():
-            opened.close()
-        self._maps.clear()

@@ -14,10 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lb.core.errors import NotFoundError, UnavailableError
-from lb.dataplane import libbpf
+from lb.dataplane import libbpf, probe_filter
+from lb.dataplane.mounts import is_private
+from lb.dataplane.probe_filter import PROBE
 
 PROGRAM = "balancer"
 MAPS = "maps"
+NEW_MAPS = "maps~new"
+"""Maps of another layout than those that are in use, while they are made."""
+
 _LINK_PREFIX = "link-"
 _BPF_FS_MAGIC = 0xCAFE4A11
 
@@ -48,7 +53,7 @@ def prepare_bpf_dir(bpf_dir: Path) -> str:
     """Make the folder and mount a bpffs on it where it lies on none.
 
     Returns:
-        A warning when the mount is private to this process's mount namespace (its pins die with it), or "".
+        A warning when the host does not see that file system (its pins die with our mount namespace), or "".
 
     Raises:
         UnavailableError: The folder can't be made, or mounting is not allowed.
@@ -60,18 +65,14 @@ def prepare_bpf_dir(bpf_dir: Path) -> str:
     except OSError as error:
         raise UnavailableError(
             f"bpf dir {bpf_dir}: {error.strerror or error}: run lbd as root with CAP_SYS_ADMIN, "
-            "or mount a bpffs there and point --bpf-dir at it"
+            f"or have a bpffs mounted there (`mount -t bpf bpf {bpf_dir}`), or name another place with --bpf-dir"
         ) from error
-    try:
-        private = Path("/proc/self/ns/mnt").readlink() != Path("/proc/1/ns/mnt").readlink()
-    except OSError:
-        return ""
-    if not private:
+    if not is_private(bpf_dir):
         return ""
     return (
-        f"{bpf_dir} is seen from a private mount namespace: if the bpffs was mounted inside it, the data plane "
-        "stops when the last process of that namespace ends. Mount it in the host's namespace, or use nsenter "
-        "--net instead of `ip netns exec`"
+        f"the bpffs on {bpf_dir} is mounted in a private mount namespace only: the data plane stops when the last "
+        "process of that namespace ends. Mount it in the host's namespace, or use nsenter --net instead of "
+        "`ip netns exec`"
     )
 
 
@@ -101,9 +102,9 @@ class DirLock:
 
 
 def detach(bpf_dir: Path, interface: str | None = None) -> list[str]:
-    """Take the program off ``interface``, or off all; without the daemon's help.
+    """Take the programs off ``interface``, or off all; without the daemon's help.
 
-    Unpinning a link destroys it, since nobody else holds it. Once no link is left, the program and the maps go too,
+    Unpinning a link destroys it, since nobody else holds it. Once no link is left, the programs and the maps go too,
     and with them what the flows were.
 
     Returns:
@@ -123,11 +124,14 @@ def detach(bpf_dir: Path, interface: str | None = None) -> list[str]:
             )
         for name in wanted:
             (bpf_dir / link_name(name)).unlink()
+        if is_bpffs(bpf_dir):
+            probe_filter.remove(bpf_dir, None if wanted == present else interface)
         if wanted == present and is_bpffs(bpf_dir):
-            (bpf_dir / PROGRAM).unlink(missing_ok=True)
+            for program in (PROGRAM, PROBE):
+                (bpf_dir / program).unlink(missing_ok=True)
             shutil.rmtree(bpf_dir / MAPS, ignore_errors=True)
     except PermissionError as error:
-        raise UnavailableError(f"{error.filename}: {error.strerror}: detaching needs root") from error
+        raise UnavailableError(f"{error.filename or bpf_dir}: {error.strerror}: detaching needs root") from error
     return wanted
 
 

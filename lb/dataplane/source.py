@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lb.core.hashing import expand_hash_key
+from lb.core.checks import PROBE_MARK, PROBE_MARK_MASK
+from lb.core.hashing import HASH_KEY_WORDS, expand_hash_key
 from lb.core.model import RING_SIZE
 
 _INCLUDE = re.compile(r'^#include "([^"]+)"$')
@@ -28,6 +29,11 @@ class Source:
 
     text: str
     defines: Mapping[str, str]
+
+    @property
+    def hash_keys(self) -> tuple[int, ...]:
+        """What flows are hashed with: see ``core.hashing``."""
+        return tuple(int(self.defines[f"HASH_KEY_{i}"].removesuffix("ULL"), 16) for i in range(HASH_KEY_WORDS))
 
     @property
     def digest(self) -> bytes:
@@ -70,3 +76,9 @@ def balancer_source(hash_key: bytes, *, multi_buffer: bool = False) -> Source:
         **{f"HASH_KEY_{i}": f"{word:#x}ULL" for i, word in enumerate(expand_hash_key(hash_key))},
     }
     return Source(join_includes(source_dir() / "balancer.c"), defines)
+
+
+def probe_source() -> Source:
+    """The program that wraps health checks."""
+    defines = {"PROBE_MARK": f"{PROBE_MARK:#x}U", "PROBE_MARK_MASK": f"{PROBE_MARK_MASK:#x}U"}
+    return Source(join_includes(source_dir() / "probe.c"), defines)

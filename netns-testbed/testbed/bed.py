@@ -19,7 +19,7 @@ from types import TracebackType
 
 from lb.core.errors import LbError
 from testbed.background import Background
-from testbed.build import link_commands, node_script, tunnel_commands
+from testbed.build import link_commands, node_script, tunnel_commands, tunnel_removal
 from testbed.host import (
     NETNS,
     TestbedError,
@@ -176,17 +176,22 @@ class Testbed:
                 self._attach(node.name, interface, "pass", PASS)
 
     def _serve(self, name: str) -> None:
-        self._unwrap(name)
+        self.unwrap(name)
         self.run(name, *nginx_command(name, self.state_dir / f"nginx-{name}"))
         modules = {f"{protocol}-echo-{name}": f"testbed.{protocol}_echo" for protocol in ("tcp", "udp")}
         for echo in [self.start(name, log, *python_module(module, name)) for log, module in modules.items()]:
             echo.wait_for_line("ready")
 
-    def _unwrap(self, name: str) -> None:
+    def unwrap(self, name: str) -> None:
         """Let a backend unwrap its tunnel packets: the kernel's own devices where it has them, else our program."""
         made = self.run(name, "ip", "-batch", "-", stdin=tunnel_commands(self.topology, name), check=False)
         if made.returncode != 0:  # the program is in front of whichever of them it could make
             self._attach(name, HOST_INTERFACE, "decap", _decap(*(self.address(name, version) for version in (4, 6))))
+
+    def stop_unwrapping(self, name: str) -> None:
+        """Undo ``unwrap``: tunnel packets get no further than the host."""
+        self.run(name, "ip", "link", "set", "dev", HOST_INTERFACE, "xdp", "off")
+        self.run(name, "ip", "-force", "-batch", "-", stdin=tunnel_removal(), check=False)
 
     def _attach(self, node: str, interface: str, name: str, instructions: bytes) -> None:
         with self.entered(node):

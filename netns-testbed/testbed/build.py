@@ -42,16 +42,25 @@ def node_script(topology: Topology, node: Node) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+_TUNNELS = ("lb-ipip", "lb-sit", "lb-ip6tnl")
+
+
 def tunnel_commands(topology: Topology, backend: str) -> str:
     """Lines for ``ip -batch`` that make the kernel's tunnel devices, as tests/interop/RECIPE.md has them."""
     ipv4, ipv6 = (topology.address(backend, version) for version in (4, 6))
-    devices = {
-        "lb-ipip": f"ipip local {ipv4} remote any",
-        "lb-sit": f"sit mode ip6ip local {ipv4} remote any",
-        "lb-ip6tnl": f"ip6tnl mode any local {ipv6} remote ::",
-    }
+    options = (
+        f"ipip local {ipv4} remote any",
+        f"sit mode ip6ip local {ipv4} remote any",
+        f"ip6tnl mode any local {ipv6} remote ::",
+    )
+    devices = dict(zip(_TUNNELS, options, strict=True))
     made = [f"link add {name} type {options}\n" for name, options in devices.items()]
     return "".join(made + [f"link set {name} up\n" for name in devices])
+
+
+def tunnel_removal() -> str:
+    """Lines for ``ip -batch`` that remove those devices."""
+    return "".join(f"link delete {name}\n" for name in _TUNNELS)
 
 
 def _add(address: IPv4Interface | IPv6Interface, interface: str) -> str:

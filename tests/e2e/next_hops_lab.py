@@ -76,7 +76,11 @@ class Lab:
 
     def peer(self, *commands: str) -> None:
         """Run ``ip`` commands among the machines around."""
-        _ip(["nsenter", f"--net=/proc/{self._peer.pid}/ns/net"], commands)
+        _ip(self.peer_command(), commands)
+
+    def peer_command(self, *command: str) -> list[str]:
+        """The words that run a command among the machines around."""
+        return ["nsenter", f"--net=/proc/{self._peer.pid}/ns/net", *command]
 
     def link(self, name: str) -> None:
         """Make (again) the link between ``name``0 here and ``name``1 there, both ends up."""
@@ -97,12 +101,12 @@ class Lab:
 
     def tune_peer(self, setting: str, value: str) -> None:
         """The same among the machines around."""
-        command = ["nsenter", f"--net=/proc/{self._peer.pid}/ns/net", "tee", f"/proc/sys/net/{setting}"]
+        command = self.peer_command("tee", f"/proc/sys/net/{setting}")
         subprocess.run(command, input=value, text=True, check=True, stdout=subprocess.DEVNULL)
 
     def mac(self, interface: str) -> bytes:
         """Ethernet address of one end: "a0" of the box, "a1" of the machines."""
-        where = [] if interface.endswith("0") else ["nsenter", f"--net=/proc/{self._peer.pid}/ns/net"]
+        where = [] if interface.endswith("0") else self.peer_command()
         command = [*where, "ip", "-brief", "link", "show", "dev", interface]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return bytes.fromhex(out.split()[2].replace(":", ""))

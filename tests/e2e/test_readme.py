@@ -45,8 +45,11 @@ def test_make_targets_exist() -> None:
 
 
 @pytest.mark.root
-def test_the_commands_and_the_client_work(lbd: Lbd) -> None:
-    """Typed as they stand, they configure a VIP; the Python client then lists it."""
+def test_the_commands_and_the_client_work(lbd: Lbd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed as they stand, beside the file, they configure a VIP; the Python client then lists it."""
+    monkeypatch.chdir(tmp_path)
+    (file,) = blocks("yaml")
+    (tmp_path / "lb.yaml").write_text(file)
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("lbctl ")]
     assert len(lines) >= 5
     for line in lines:

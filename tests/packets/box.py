@@ -48,17 +48,22 @@ def namespace(name: str) -> Iterator[None]:
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
+def make_interfaces() -> dict[str, int]:
+    """``in0`` and ``out0``, each one end of a veth pair; returns their indices."""
+    # Else the kernel's own neighbour discovery arrives among the test's packets and is counted.
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+    for name in ("in0", "out0"):
+        subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p"], check=True)
+        for end in (name, f"{name}p"):
+            subprocess.run(["ip", "link", "set", end, "up", "mtu", "1600"], check=True)
+    return {name: socket.if_nametoindex(name) for name in ("in0", "out0")}
+
+
 class Box:
     """Two interfaces, ``in0`` and ``out0``; backends' next hops are on ``in0`` unless ``hops`` says otherwise."""
 
     def __init__(self, bpf_dir: Path) -> None:
-        # Else the kernel's own neighbour discovery arrives among the test's packets and is counted.
-        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
-        for name in ("in0", "out0"):
-            subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p"], check=True)
-            for end in (name, f"{name}p"):
-                subprocess.run(["ip", "link", "set", end, "up", "mtu", "1600"], check=True)
-        self.ifindex = {name: socket.if_nametoindex(name) for name in ("in0", "out0")}
+        self.ifindex = make_interfaces()
         self.bpf_dir = bpf_dir
         self.data_plane = KernelDataPlane(bpf_dir, ["in0", "out0"])
         self.config = Config()

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is shown of a plan in force, together with what changes without one: counters, refusals, health, drains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from lb.core.health_readings import Readings
+from lb.core.model import BackendState, Config, DrainState, Protocol, RingState
+from lb.core.planner import Plan, RingWork
+from lb.core.slots import UDP_EXTENSION
+from lb.ports import Counters, DataPlane, FlowTable, FlowTableCount
+
+Key = tuple[str, str]
+"""Names of pool and backend."""
+
+
+class LiveStates(Mapping[Key, BackendState]):
+    """States of the backends, brought up to date one by one as they are asked for: there may be thousands."""
+
+    def __init__(
+        self,
+        config: Config,
+        planned: Mapping[Key, BackendState],
+        health: Readings,
+        drains: Mapping[Key, DrainState],
+    ) -> None:
+        self._config = config
+        self._planned = planned
+        self._health = health
+        self._drains = drains
+
+    def __getitem__(self, key: Key) -> BackendState:
+        state = self._planned[key]
+        pool = self._config.pools[key[0]]
+        return replace(state, health=self._health.health(pool, pool.backends[key[1]]), drain=self._drains.get(key))
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._planned)
+
+    def __len__(self) -> int:
+        return len(self._planned)
+
+
+def ring_states(plan: Plan, flows: FlowTable, now: int) -> dict[str, tuple[RingState, ...]]:
+    """Slots by state, with what the data plane refused until now; by pool name."""
+    states: dict[str, tuple[RingState, ...]] = {}
+    for (pool, _), number in plan.allocation.rings.items():
+        work = plan.written.rings.get(number)
+        if work is None:
+            continue
+        late = work.due_at is not None and now >= work.due_at + max(1, work.limit)
+        state = replace(work.state, refusals=flows.refusals(number), held_back=late)
+        states[pool] = (*states.get(pool, ()), state)
+    return states
+
+
+def due_rings(plan: Plan, flows: FlowTable, now: int) -> frozenset[int]:
+    """Rings with moves that may end now: old enough, and no flow was refused for as long."""
+    return frozenset(
+        number
+        for number, work in plan.written.rings.items()
+        if work.due_at is not None
+        and now >= work.due_at
+        and (now - flows.refused_at(number) >= work.limit or _is_overdue(work, now))
+    )
+
+
+def counters(plan: Plan, data_plane: DataPlane, flow_table: FlowTableCount) -> Counters:
+    """Everything that was counted, by name."""
+    numbers = plan.allocation
+    return Counters(
+        vips={name: data_plane.vip_count(index) for name, index in numbers.vips.items()},
+        backends={(pool, name): data_plane.backend_count(index) for (pool, name, _), index in numbers.backends.items()},
+        verdicts=data_plane.verdict_counts(),
+        flow_table=flow_table,
+    )
+
+
+def _is_overdue(work: RingWork, now: int) -> bool:
+    """Whether refusals have held a move of a UDP ring back for as long as they may."""
+    assert work.due_at is not None
+    return work.state.protocol is Protocol.UDP and now >= work.due_at + (UDP_EXTENSION - 1) * work.limit

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `lbd` is made of, put together in the order in which it starts and taken apart in the reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lb.api.config_file import load, merge
+from lb.api.listen import parse_listen
+from lb.api.server import Server
+from lb.api.tls import TlsSettings
+from lb.core.audit import Caller
+from lb.core.errors import LbError, UnavailableError
+from lb.core.model import Config, View
+from lb.daemon.controller import LocalController
+from lb.daemon.doctor import Doctor
+from lb.daemon.events import EventHub
+from lb.daemon.health_monitor import HealthMonitor
+from lb.daemon.notify import Notifier, Watchdog
+from lb.daemon.reconciler import Reconciler
+from lb.daemon.tunnel import Tunnel
+from lb.dataplane.kernel import KernelDataPlane
+from lb.net.next_hops import NetlinkNextHops
+from lb.ports import Change, XdpMode
+from lb.probe.prober import ProcessProber
+from lb.store.sqlite import SqliteStore
+
+log = logging.getLogger("lb.daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    interfaces: tuple[str, ...]
+    config: Path | None
+    state_dir: Path
+    bpf_dir: Path
+    listen: str
+    tls: TlsSettings | None
+    xdp_mode: XdpMode | None
+    replace: bool
+
+
+class Service:
+    """One `lbd`, from ``start`` to ``stop``."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._stack = AsyncExitStack()
+        self._notifier = Notifier()
+        self._reconciler: Reconciler | None = None
+
+    async def start(self) -> None:
+        """Forward, and serve the API. Raises an ``LbError``; what was begun must be ended with ``stop``."""
+        options, stack = self._options, self._stack
+        # What is wrong with the command line is said before anything is touched.
+        parse_listen(options.listen)
+        if options.tls is not None:
+            options.tls.check()
+        adjust = self._adjustment()
+
+        data_plane = KernelDataPlane(options.bpf_dir, options.interfaces, options.xdp_mode)
+        stack.callback(data_plane.close)
+        data_plane.open()
+        _make_state_dir(options.state_dir)
+        store = SqliteStore(options.state_dir / "lb.db")
+        stack.callback(store.close)
+        next_hops = NetlinkNextHops()
+        stack.push_async_callback(next_hops.stop)
+        await next_hops.start()
+
+        problem = await self._start_tunnel()
+        hub = EventHub(time.time, self._view)
+        monitor = HealthMonitor(ProcessProber(), hub.emit, tunnel_problem=problem)
+        reconciler = self._reconciler = Reconciler(store, data_plane, next_hops, monitor, hub.emit)
+        stack.push_async_callback(monitor.stop)
+        await monitor.start()
+        stack.push_async_callback(reconciler.stop)
+        await reconciler.start(adjust, self._caller("start"))
+        hub.begin(reconciler.view().revision)
+
+        doctor = Doctor(data_plane, reconciler, options.bpf_dir, lambda _version: problem)
+        controller = LocalController(reconciler, store, data_plane, hub, doctor.diagnose, str(options.bpf_dir))
+        server = Server(controller, options.listen, options.tls)
+        stack.push_async_callback(server.stop)
+        await server.start()
+        watchdog = Watchdog(self._notifier)
+        stack.push_async_callback(watchdog.stop)
+        watchdog.start()
+        log.info("listening on %s, revision %d", options.listen, reconciler.view().revision)
+        self._notifier.ready()
+
+    async def _start_tunnel(self) -> str:
+        """Why health checks can't go through the tunnel; "" = they can."""
+        tunnel = Tunnel(self._options.bpf_dir, self._options.interfaces)
+        try:
+            await asyncio.to_thread(tunnel.start)
+        except UnavailableError as error:
+            return error.message
+        self._stack.callback(tunnel.stop)
+        keeping = asyncio.create_task(tunnel.keep(), name="keep the tunnel")
+        self._stack.callback(keeping.cancel)
+        return ""
+
+    async def stop(self) -> None:
+        """Leave the data plane forwarding, let go of everything else."""
+        self._notifier.stopping()
+        await self._stack.aclose()
+
+    async def reload(self) -> None:
+        """Apply the configuration file again; what is wrong with it is logged, and changes nothing."""
+        if self._reconciler is None:
+            return
+        if self._options.config is None:
+            log.info("SIGHUP: there is no --config to read again; TLS files are read again when they change")
+            return
+        self._notifier.reloading()
+        try:
+            applied = await self._reconciler.apply(self._adjustment(), self._caller("SIGHUP"))
+            log.info("%s was read again: %d changes", self._options.config, len(applied.differences))
+        except LbError as error:
+            log.error("%s was not applied: %s", self._options.config, error.message)
+        finally:
+            self._notifier.ready()
+
+    def _view(self) -> View:
+        assert self._reconciler is not None
+        return self._reconciler.view()
+
+    def _caller(self, occasion: str) -> Caller:
+        file = f" --config {self._options.config}" if self._options.config is not None else ""
+        return Caller("lbd", occasion, f"lbd{file}")
+
+    def _adjustment(self) -> Change:
+        """The configuration file as a change. Raises ``ConfigFileError``."""
+        path = self._options.config
+        if path is None:
+            return lambda current: current
+        fragment = load(path)
+
+        def adjust(current: Config) -> Config:
+            merged, differing = merge(current, fragment)
+            for name in differing:
+                log.info("%s: set from %s", name, path)
+            return merged
+
+        return adjust
+
+
+def _make_state_dir(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"state dir {path}: {error.strerror}: give a writable one with --state-dir") from error
