@@ -11,10 +11,14 @@ import hashlib
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from lb.core.model import RING_SIZE
 
 _TURN_SCALE = 1 << 48
+
+_SEARCH_SHARE = 5
+"""When fewer slots are free than one in so many for each member, they are no longer searched for: ``_fill_rest``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +51,41 @@ def build_ring(members: Sequence[Member], size: int = RING_SIZE) -> list[int]:
     if not members:
         return []
 
-    ring = [-1] * size
-    free = size
+    ring, taken = [0] * size, [False] * size
     position, step = _permutations(members, size)
-    turns = _turns(members)
-    while True:
-        for index in next(turns):
-            slot, skip = position[index], step[index]
-            while ring[slot] >= 0:
-                slot += skip
-                if slot >= size:
-                    slot -= size
-            ring[slot] = index
-            position[index] = slot
-            free -= 1
-            if not free:
-                return ring
+    turns = chain.from_iterable(_turns(members))
+    rest = size // (_SEARCH_SHARE * len(members))
+    for index in islice(turns, size - rest):
+        slot, skip = position[index], step[index]
+        while taken[slot]:
+            slot = (slot + skip) % size
+        ring[slot], taken[slot], position[index] = index, True, slot
+    _fill_rest(ring, taken, position, step, turns)
+    return ring
+
+
+def _fill_rest(ring: list[int], taken: list[bool], position: list[int], step: list[int], turns: Iterator[int]) -> None:
+    """Give the free slots to those whose turn it is.
+
+    Most slots that a member tries are taken by now, and would cost most of the time. So each puts the free ones in the
+    order of its permutation, once, and passes over those that others have taken since.
+    """
+    free = [slot for slot, is_taken in enumerate(taken) if not is_taken]
+    orders: dict[int, list[int]] = {}
+    for index in islice(turns, len(free)):
+        if index not in orders:
+            orders[index] = _last_is_next(free, position[index], step[index], len(ring))
+        order = orders[index]
+        slot = order.pop()
+        while taken[slot]:
+            slot = order.pop()
+        ring[slot], taken[slot] = index, True
+
+
+def _last_is_next(free: list[int], position: int, step: int, size: int) -> list[int]:
+    """Free slots in the order in which a member that stands at ``position`` comes to them, backwards."""
+    inverse = pow(step, -1, size)
+    return sorted(free, key=lambda slot: (slot - position) * inverse % size, reverse=True)
 
 
 def _permutations(members: Sequence[Member], size: int) -> tuple[list[int], list[int]]:

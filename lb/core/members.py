@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 
 from lb.core.hashing import v4_mapped
@@ -18,6 +19,9 @@ from lb.core.model import RING_SIZE, AdminState, Backend, Hop, OnDown, Pool, Set
 Candidates = tuple[tuple[int, bytes, int], ...]
 """What a ring is made of: (backend index, identity, weight) of each candidate, in the pool's order."""
 
+
+RINGS_KEPT = 256
+"""Answers that are remembered, 0.13 MB each: a change is planned twice when it is shown first, and checks flap."""
 
 MAX_MTU_BYTES = 65_535
 """What the data plane's field holds; no IP packet is longer."""
@@ -122,10 +126,9 @@ def candidates(inside: Sequence[Standing]) -> Candidates:
     )
 
 
-def pool_ring(candidates: Candidates, known: Ring | None) -> Ring:
-    """The Maglev answer for these candidates; all zeros when there are none. ``known`` is reused when it fits."""
-    if known is not None and known.candidates == candidates:
-        return known
+@lru_cache(RINGS_KEPT)
+def pool_ring(candidates: Candidates) -> Ring:
+    """The Maglev answer for these candidates; all zeros when there are none."""
     order = build_ring([Member(identity, weight) for _, identity, weight in candidates])
     indices = [index for index, _, _ in candidates]
     target = array("H", [indices[member] for member in order] if order else bytes(2 * RING_SIZE))

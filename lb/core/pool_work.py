@@ -78,7 +78,8 @@ def pool_work(inputs: Inputs, entries: Mapping[int, BackendEntry], known: PoolWo
         for standing, reason in zip(standings, reasons, strict=True)
         if not reason and standing.index in accepting
     ]
-    ring = pool_ring(candidates(inside), None if known is None else known.ring)
+    wanted = candidates(inside)
+    ring = known.ring if known is not None and known.ring.candidates == wanted else pool_ring(wanted)
     states = {
         (pool.name, standing.backend.name): BackendState(
             ring.counts.get(standing.index, 0), reason, standing.hop, standing.health

@@ -90,7 +90,7 @@ class Service:
         server = Server(controller, options.listen, options.tls)
         stack.push_async_callback(server.stop)
         await server.start()
-        watchdog = Watchdog(self._notifier)
+        watchdog = Watchdog(self._notifier, data_plane.self_check)
         stack.push_async_callback(watchdog.stop)
         watchdog.start()
         log.info("listening on %s, revision %d", options.listen, reconciler.view().revision)

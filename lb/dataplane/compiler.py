@@ -81,7 +81,7 @@ def compile_source(
         check=False,
     )
     if child.returncode != 0:
-        raise CompileError(f"cannot compile the XDP program: {child.stderr.strip() or 'bcc died'}")
+        raise CompileError(f"cannot compile {', '.join(functions)}: {child.stderr.strip() or 'bcc died'}")
     if child.stderr.strip():
         raise CompileError(f"the compiler warns: {child.stderr.strip()}")
     return _object(json.loads(child.stdout))

@@ -8,19 +8,21 @@ import sys
 from lb.dataplane.compiler import CompileError, compile_source
 from lb.dataplane.maps import SYMBOLS
 from lb.dataplane.pins import PROGRAM
-from lb.dataplane.source import Source, balancer_source, join_includes, source_dir
+from lb.dataplane.probe_filter import PROBE
+from lb.dataplane.source import Source, balancer_source, join_includes, probe_source, source_dir
 
 _STRICT = ("-Wextra", "-Werror", "-Wshadow")
+_MAPS = {PROGRAM: SYMBOLS, PROBE: ["backends"]}
 
 
 def main() -> int:
-    sources = {PROGRAM: balancer_source(bytes(16))}
+    sources = {PROGRAM: balancer_source(bytes(16)), PROBE: probe_source()}
     decap = source_dir() / "decap.c"
     addresses = {"DECAP_IPV4": "1U", "DECAP_IPV6_HIGH": "1ULL", "DECAP_IPV6_LOW": "1ULL"}
     sources["decap"] = Source(join_includes(decap), addresses)
     for function, source in sources.items():
         try:
-            compile_source(source, [function], SYMBOLS if function == PROGRAM else [], cflags=_STRICT)
+            compile_source(source, [function], _MAPS.get(function, []), cflags=_STRICT)
         except CompileError as error:
             print(error.message, file=sys.stderr)
             return 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
@@ -39,6 +38,7 @@ END_METRIC = 1 << 16
 # Nobody's addresses, to ask the way to: the IPv4 dummy address (RFC 7600) and one to be discarded (RFC 6666).
 _NOBODY: Mapping[int, Address] = {4: IPv4Address("192.0.0.8"), 6: IPv6Address("100::1")}
 _SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
+_FAILURE = "lbd cannot set the route of health checks into the tunnel"
 _UNKNOWN_FAMILY = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
 
 
@@ -59,12 +59,11 @@ def lay(interfaces: Sequence[str]) -> Mapping[int, Address | Unresolved]:
             requests = Requests(sock)
             ways = [_way(requests, name) for name in interfaces]
             return {version: _Family(requests, version).lay(ways) for version in GATEWAYS}
-    except (OSError, Refused) as error:
-        code = error.code if isinstance(error, Refused) else error.errno or errno.EIO
-        remedy = ": give it CAP_NET_ADMIN" if code == errno.EPERM else ""
-        raise UnavailableError(
-            f"lbd cannot set the route of health checks into the tunnel: {os.strerror(code)}{remedy}"
-        ) from error
+    except Refused as refused:
+        remedy = ": give it CAP_NET_ADMIN" if refused.code == errno.EPERM else ""
+        raise UnavailableError(f"{_FAILURE}: {refused}{remedy}") from refused
+    except OSError as error:
+        raise UnavailableError(f"{_FAILURE}: {error.strerror or error}") from error
 
 
 def _way(requests: Requests, name: str) -> Link | Unresolved:

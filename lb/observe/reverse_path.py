@@ -70,7 +70,7 @@ def _judge(interface: str, is_strict: bool, vips: Iterable[Address], way_back: W
 def _remedy(interface: str) -> str:
     own = f"net.ipv4.conf.{interface.replace('.', '/')}.rp_filter=0"
     return (
-        f"`sysctl -w {own} net.ipv4.conf.all.rp_filter=0`, and the same in /etc/sysctl.d: answers to checks through the "
+        f"`sysctl -w {own} net.ipv4.conf.all.rp_filter=0`, and so in /etc/sysctl.d: answers to checks through the "
         "tunnel, which come from the VIP, are dropped"
     )
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,24 +30,24 @@ BOTH = ("a0", "b0")
 MARK = PROBE_MARK | 7
 
 
-def on_a_box(test: Callable[[Lab], None]) -> Callable[[], None]:
+def on_a_box(test: Callable[[], None]) -> Callable[[], None]:
     """Run the test in a namespace of its own with the interfaces a0 (10.9.0.1, fd00:9::1) and b0 (10.8, fd00:8)."""
 
     async def body() -> None:
-        with Lab() as lab:
-            test(lab)
+        with Lab():
+            test()
 
     def run() -> None:
         in_new_namespace(body)
 
-    run.__doc__ = test.__doc__  # not functools.wraps: pytest would take the parameter for a fixture
+    run.__doc__ = test.__doc__
     return run
 
 
-def ip(version: int, *commands: str) -> None:
-    """Run ``ip`` commands of one IP version."""
+def ip(*commands: str) -> None:
+    """Run ``ip`` commands in the box."""
     for command in commands:
-        subprocess.run(["ip", f"-{version}", *command.split()], check=True)
+        subprocess.run(["ip", *command.split()], check=True)
 
 
 def ip_json(*words: str) -> Any:
@@ -82,10 +83,10 @@ def send_marked(version: int) -> int:
 
 
 @on_a_box
-def test_marked_packets_alone_go_into_the_tunnel(_lab: Lab) -> None:
+def test_marked_packets_alone_go_into_the_tunnel() -> None:
     """By the first interface, from its address, whatever other routes there are."""
     for version, via in ((4, "10.8.0.9"), (6, "fd00:8::9")):
-        ip(version, f"route add default via {via} dev b0")
+        ip(f"-{version} route add default via {via} dev b0")
     before = {version: way_of(version, 0) for version in VIPS}
     assert lay(BOTH) == SOURCES
     assert way_of(4, MARK) == ("a0", "169.254.76.66")
@@ -96,7 +97,7 @@ def test_marked_packets_alone_go_into_the_tunnel(_lab: Lab) -> None:
 
 
 @on_a_box
-def test_nothing_is_written_when_nothing_is_missing(_lab: Lab) -> None:
+def test_nothing_is_written_when_nothing_is_missing() -> None:
     """It is looked after for as long as lbd runs, and every change of routes makes others look at theirs."""
     lay(BOTH)
     shown = everything()
@@ -110,10 +111,10 @@ def test_nothing_is_written_when_nothing_is_missing(_lab: Lab) -> None:
 
 
 @on_a_box
-def test_nothing_is_left_once_no_interface_wraps(lab: Lab) -> None:
+def test_nothing_is_left_once_no_interface_wraps() -> None:
     """And nothing of others' is taken along."""
-    lab.ip("rule add pref 75 fwmark 7 lookup 100", "route add default dev b0 table 100")
-    lab.ip("neigh add 10.9.0.77 lladdr 02:00:00:00:00:77 dev a0 nud permanent")
+    ip("rule add pref 75 fwmark 7 lookup 100", "route add default dev b0 table 100")
+    ip("neigh add 10.9.0.77 lladdr 02:00:00:00:00:77 dev a0 nud permanent")
     before = everything()
     assert lay(BOTH) == SOURCES
     assert everything() != before
@@ -124,24 +125,24 @@ def test_nothing_is_left_once_no_interface_wraps(lab: Lab) -> None:
 
 
 @on_a_box
-def test_the_next_interface_is_taken_at_once_when_one_goes_down(lab: Lab) -> None:
+def test_the_next_interface_is_taken_at_once_when_one_goes_down() -> None:
     """Backends behind the other interface are healthy, and their checks must not depend on this one."""
     lay(BOTH)
-    lab.ip("link set a0 down")
+    ip("link set a0 down")
     assert [way_of(version, MARK)[0] for version in VIPS] == ["b0", "b0"]
     assert lay(BOTH)[4] == OTHERS[4]
-    lab.ip("link set a0 up", "address add fd00:9::1/64 dev a0 nodad")  # IPv6 addresses go with the link
+    ip("link set a0 up", "address add fd00:9::1/64 dev a0 nodad")  # IPv6 addresses go with the link
     assert lay(BOTH) == SOURCES
     assert [way_of(version, MARK)[0] for version in VIPS] == ["a0", "a0"]
 
 
 @on_a_box
-def test_probes_end_where_no_interface_can_send_them(lab: Lab) -> None:
+def test_probes_end_where_no_interface_can_send_them() -> None:
     """By another route they would reach whoever has the VIP, this balancer's data plane perhaps, and pass."""
-    lab.ip("link add c0 type veth peer name c1", "link set c0 up", "link set c1 up")
-    lab.ip("address add 10.7.0.1/24 dev c0", "address add fd00:7::1/64 dev c0 nodad", "route add default dev c0")
+    ip("link add c0 type veth peer name c1", "link set c0 up", "link set c1 up")
+    ip("address add 10.7.0.1/24 dev c0", "address add fd00:7::1/64 dev c0 nodad", "route add default dev c0")
     lay(BOTH)
-    lab.ip("link set a0 down", "link set b0 down")
+    ip("link set a0 down", "link set b0 down")
     assert [send_marked(version) for version in VIPS] == [errno.EINVAL, errno.EINVAL]
     ways = lay(BOTH)
     for version in VIPS:
@@ -150,13 +151,13 @@ def test_probes_end_where_no_interface_can_send_them(lab: Lab) -> None:
 
 
 @on_a_box
-def test_what_others_took_away_comes_back(lab: Lab) -> None:
+def test_what_others_took_away_comes_back() -> None:
     """Network managers remove rules that they do not know; a new MAC of the interface flushes its neighbours."""
     lay(BOTH)
     before = everything()
     for version in VIPS:
-        ip(version, "rule del pref 76", f"route flush table {0x4C42}")
-    lab.ip("neigh del 169.254.76.66 dev a0", "neigh replace fe80::4c42 lladdr 02:00:00:00:00:01 dev b0 nud permanent")
+        ip(f"-{version} rule del pref 76", f"-{version} route flush table {0x4C42}")
+    ip("neigh del 169.254.76.66 dev a0", "neigh replace fe80::4c42 lladdr 02:00:00:00:00:01 dev b0 nud permanent")
     assert everything() != before
     assert lay(BOTH) == SOURCES
     assert sorted(map(json.dumps, everything()[-1])) == sorted(map(json.dumps, before[-1]))
@@ -164,11 +165,11 @@ def test_what_others_took_away_comes_back(lab: Lab) -> None:
 
 
 @on_a_box
-def test_routes_of_another_release_and_of_other_interfaces_are_replaced(_lab: Lab) -> None:
+def test_routes_of_another_release_and_of_other_interfaces_are_replaced() -> None:
     """The table is ours alone."""
-    ip(4, f"route add default via 169.254.76.66 dev a0 onlink metric 1 mtu 1400 table {0x4C42}")
+    ip(f"route add default via 169.254.76.66 dev a0 onlink metric 1 mtu 1400 table {0x4C42}")
     for version, via in ((4, "10.8.0.9"), (6, "fd00:8::9")):
-        ip(version, f"route add default via {via} dev b0 table {0x4C42}")
+        ip(f"-{version} route add default via {via} dev b0 table {0x4C42}")
     assert lay(["a0"]) == SOURCES
     for version in VIPS:
         routes = ip_json(f"-{version}", "route", "show", "table", str(0x4C42))
@@ -180,52 +181,52 @@ def test_routes_of_another_release_and_of_other_interfaces_are_replaced(_lab: La
 
 
 @on_a_box
-def test_a_box_without_an_address_of_a_family_is_told_so(lab: Lab) -> None:
+def test_a_box_without_an_address_of_a_family_is_told_so() -> None:
     """A link-local address is one that backends behind a router cannot answer. The other family works."""
-    lab.ip("address del fd00:9::1/64 dev a0", "address del fd00:8::1/64 dev b0")
+    ip("address del fd00:9::1/64 dev a0", "address del fd00:8::1/64 dev b0")
     ways = lay(BOTH)
     assert ways[4] == SOURCES[4]
     assert "no IPv6 address, link-local ones aside" in reason(ways, 6)
     assert send_marked(6) == errno.EINVAL
-    lab.ip("address flush dev a0 scope global", "address flush dev b0 scope global")
+    ip("address flush dev a0 scope global", "address flush dev b0 scope global")
     ways = lay(BOTH)
     assert "no IPv4 address" in reason(ways, 4)
     assert send_marked(4) == errno.EINVAL
 
 
 @on_a_box
-def test_an_address_of_another_interface_is_used_where_the_first_has_none(lab: Lab) -> None:
+def test_an_address_of_another_interface_is_used_where_the_first_has_none() -> None:
     """Boxes that speak BGP have theirs on lo."""
-    lab.ip("address del 10.9.0.1/24 dev a0", "address del 10.8.0.1/24 dev b0", "address add 10.6.6.6/32 dev lo")
+    ip("address del 10.9.0.1/24 dev a0", "address del 10.8.0.1/24 dev b0", "address add 10.6.6.6/32 dev lo")
     assert lay(BOTH)[4] == ip_address("10.6.6.6")
 
 
 @on_a_box
-def test_ipv6_switched_off_is_told(lab: Lab) -> None:
+def test_ipv6_switched_off_is_told() -> None:
     """On one interface: the other one is used. On all: the way of IPv4 stays."""
-    lab.tune("ipv6/conf/a0/disable_ipv6", "1")
+    Path("/proc/sys/net/ipv6/conf/a0/disable_ipv6").write_text("1")
     assert lay(BOTH) == {4: SOURCES[4], 6: OTHERS[6]}
     assert "a0 takes no IPv6 route" in reason(lay(["a0"]), 6)
-    lab.tune("ipv6/conf/all/disable_ipv6", "1")
+    Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
     ways = lay(BOTH)
     assert ways[4] == SOURCES[4]
     assert "no IPv6 address" in reason(ways, 6)
 
 
 @on_a_box
-def test_interfaces_that_cannot_send_are_told(lab: Lab) -> None:
+def test_interfaces_that_cannot_send_are_told() -> None:
     """Gone, or without Ethernet addresses for the next hop's MAC to be written to."""
-    lab.ip("tuntap add dev t0 mode tun", "link set t0 up")
+    ip("tuntap add dev t0 mode tun", "link set t0 up")
     ways = lay(["t0", "nope"])
     assert "interface t0 has no Ethernet address" in reason(ways, 4)
     assert "interface nope is gone" in reason(ways, 6)
 
 
 @on_a_box
-def test_a_rule_that_comes_before_ours_is_told(lab: Lab) -> None:
+def test_a_rule_that_comes_before_ours_is_told() -> None:
     """Some policies route all that the box sends."""
-    lab.ip("rule add pref 10 lookup main", "route add default via 10.9.0.9")
-    ip(6, "rule add pref 10 prohibit")
+    ip("rule add pref 10 lookup main", "route add default via 10.9.0.9")
+    ip("-6 rule add pref 10 prohibit")
     ways = lay(BOTH)
     assert "another rule leads IPv4 packets elsewhere: give it a priority above 76" in reason(ways, 4)
     assert "Permission denied: see `ip rule`" in reason(ways, 6)

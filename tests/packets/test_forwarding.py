@@ -86,7 +86,7 @@ def test_a_packet_for_a_vip_is_wrapped_for_a_backend(balancer: Box, layer4: Pack
 def test_the_program_hashes_as_python_does(balancer: Box) -> None:
     """Plan and explain compute in Python what the program does: one bit apart, and they would lie."""
     planned = balancer.configure(config(1, 2, 3))
-    ring = planned.written.pools["web"]
+    ring = planned.written.pools["web"].ring
     addresses = {index: str(ip_address(address)) for (_, _, address), index in planned.allocation.backends.items()}
     keys = expand_hash_key(HASH_KEY)
     for i in range(500):

@@ -103,7 +103,7 @@ def test_a_left_out_interface_that_refuses_the_program_is_detached(
         start(plane)
     update = links.libbpf.link_update
 
-    def refuse(link_fd: int, prog_fd: int) -> None:
+    def refuse(*_: int) -> None:
         raise OSError(22, "swap XDP program: Invalid argument")
 
     with place.daemon(["in0"]) as plane:

@@ -185,7 +185,7 @@ class Control:
     def begin_scan(self) -> None:
         """Right after a fence."""
         self._fence()
-        self.scanning = self.keeper.observe(self._last_plan(), monotonic())
+        self.scanning = self.keeper.observe(self._last_plan(), monotonic(), {})
 
     def read_scan(self) -> None:
         """Read the table."""

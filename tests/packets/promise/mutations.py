@@ -60,14 +60,12 @@ def _silent_disable(patch: pytest.MonkeyPatch) -> None:
     real = planner._Draft.set_epochs
 
     def set_epochs(draft: planner._Draft) -> None:
-        before = list(draft.epochs)
         real(draft)
-        draft.operations = [
-            operation
-            for operation in draft.operations
-            if not (isinstance(operation, SetEpoch) and operation.epoch % 2 == 0)
-        ]
-        draft.epochs = [old if new % 2 == 0 else new for old, new in zip(before, draft.epochs, strict=True)]
+        silenced = [found for found in draft._operations if isinstance(found, SetEpoch) and found.epoch % 2 == 0]
+        for found in silenced:
+            draft._operations.remove(found)
+            draft._epochs[found.index] = found.epoch - 1
+            draft._accepting.add(found.index)
 
     patch.setattr(planner._Draft, "set_epochs", set_epochs)
 
