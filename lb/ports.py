@@ -312,7 +312,7 @@ class Subscription(Protocol):
     async def next(self) -> Event:
         """The next event.
 
-        Raises ``LimitError`` when the reader was too slow and has to list again, ``UnavailableError`` once it is closed.
+        Raises ``LimitError`` when the reader was too slow and has to list again, ``UnavailableError`` when it is closed.
         """
 
     def close(self) -> None:
@@ -329,7 +329,7 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look at the machine found: ``subject`` "interface eth0", ``check`` "XDP mode", what was seen, what to do."""
+    """What one look found: ``subject`` "interface eth0", ``check`` "XDP mode", what was seen, what to do."""
 
     severity: Severity
     subject: str
@@ -378,7 +378,7 @@ class Controller(Protocol):
             change: The edit.
             by: Whose it is.
             base_revision: Raise ``StaleError`` when another one is in force by now; 0 = whatever is in force.
-            max_move_percent: Raise ``RefusedError`` when more of a ring's slots would get another backend, or lose theirs.
+            max_move_percent: Raise ``RefusedError`` when more of a ring's slots would move, or be cut.
             validate_only: Predict, change nothing.
             note: For the history.
         """

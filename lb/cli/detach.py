@@ -38,7 +38,8 @@ def detach(interface: str | None, bpf_dir: Path) -> None:
     """Take the data plane off its interfaces.
 
     Packets are no longer balanced from then on. Works whether lbd runs or not, on this machine only, as root. Once it
-    is off every interface, its pinned program and maps are removed too. lbd attaches again when it is started.
+    is off every interface, its pinned programs and maps are removed too, and the route by which health checks go
+    through the tunnel. lbd attaches again when it is started.
     """
     names = _detach(bpf_dir, interface)
     output = settings().output

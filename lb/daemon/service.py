@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class Service:
             options.tls.check()
         adjust = self._adjustment()
 
-        data_plane = KernelDataPlane(options.bpf_dir, options.interfaces, options.xdp_mode)
+        data_plane = KernelDataPlane(options.bpf_dir, options.interfaces, options.xdp_mode, replace=options.replace)
         stack.callback(data_plane.close)
         data_plane.open()
         _make_state_dir(options.state_dir)
@@ -75,9 +76,9 @@ class Service:
         stack.push_async_callback(next_hops.stop)
         await next_hops.start()
 
-        problem = await self._start_tunnel()
+        no_tunnel, tunnel_problem = await self._start_tunnel()
         hub = EventHub(time.time, self._view)
-        monitor = HealthMonitor(ProcessProber(), hub.emit, tunnel_problem=problem)
+        monitor = HealthMonitor(ProcessProber(), hub.emit, tunnel_problem=no_tunnel)
         reconciler = self._reconciler = Reconciler(store, data_plane, next_hops, monitor, hub.emit)
         stack.push_async_callback(monitor.stop)
         await monitor.start()
@@ -85,7 +86,7 @@ class Service:
         await reconciler.start(adjust, self._caller("start"))
         hub.begin(reconciler.view().revision)
 
-        doctor = Doctor(data_plane, reconciler, options.bpf_dir, lambda _version: problem)
+        doctor = Doctor(data_plane, reconciler, options.bpf_dir, tunnel_problem)
         controller = LocalController(reconciler, store, data_plane, hub, doctor.diagnose, str(options.bpf_dir))
         server = Server(controller, options.listen, options.tls)
         stack.push_async_callback(server.stop)
@@ -96,17 +97,18 @@ class Service:
         log.info("listening on %s, revision %d", options.listen, reconciler.view().revision)
         self._notifier.ready()
 
-    async def _start_tunnel(self) -> str:
-        """Why health checks can't go through the tunnel; "" = they can."""
+    async def _start_tunnel(self) -> tuple[str, Callable[[int], str]]:
+        """Why health checks can't go through the tunnel at all, and to VIPs of an IP version; "" = they can."""
         tunnel = Tunnel(self._options.bpf_dir, self._options.interfaces)
         try:
             await asyncio.to_thread(tunnel.start)
         except UnavailableError as error:
-            return error.message
+            reason = error.message
+            return reason, lambda _version: reason
         self._stack.callback(tunnel.stop)
         keeping = asyncio.create_task(tunnel.keep(), name="keep the tunnel")
         self._stack.callback(keeping.cancel)
-        return ""
+        return "", tunnel.problem
 
     async def stop(self) -> None:
         """Leave the data plane forwarding, let go of everything else."""

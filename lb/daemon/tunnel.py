@@ -62,15 +62,20 @@ class Tunnel:
             wrapping = [name for name in self._interfaces if probe_filter.runs(name, self._program_id)]
         except OSError as error:
             raise UnavailableError(f"cannot see which interfaces wrap health checks: {error.strerror}") from error
-        ways = probe_route.lay(wrapping)
-        for version, way in ways.items():
-            if way == self._ways.get(version):
-                continue
-            if isinstance(way, Unresolved):
-                log.warning("IPv%d VIPs cannot be checked through the tunnel: %s", version, way.reason)
-            else:
-                log.info("IPv%d VIPs are checked through the tunnel from %s", version, way)
-        self._ways = ways
+        before, self._ways = self._ways, probe_route.lay(wrapping)
+        for version, way in self._ways.items():
+            if way != before.get(version):
+                self._tell(version, before.get(version))
+
+    def _tell(self, version: int, before: Address | Unresolved | None) -> None:
+        way = self._ways[version]
+        if not isinstance(way, Unresolved):
+            log.info("IPv%d VIPs are checked through the tunnel from %s", version, way)
+            return
+        # Many a box has never had an IPv6 address, nor VIPs.
+        lost = before is not None or all(isinstance(other, Unresolved) for other in self._ways.values())
+        level = logging.WARNING if lost else logging.INFO
+        log.log(level, "IPv%d VIPs cannot be checked through the tunnel: %s", version, way.reason)
 
     def problem(self, version: int) -> str:
         """Why VIPs of an IP version cannot be checked through the tunnel at the moment; "" = they can."""

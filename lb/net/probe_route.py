@@ -38,7 +38,7 @@ END_METRIC = 1 << 16
 # Nobody's addresses, to ask the way to: the IPv4 dummy address (RFC 7600) and one to be discarded (RFC 6666).
 _NOBODY: Mapping[int, Address] = {4: IPv4Address("192.0.0.8"), 6: IPv6Address("100::1")}
 _SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
-_FAILURE = "lbd cannot set the route of health checks into the tunnel"
+_FAILURE = "cannot change the route of health checks into the tunnel"
 _UNKNOWN_FAMILY = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
 
 
@@ -60,7 +60,7 @@ def lay(interfaces: Sequence[str]) -> Mapping[int, Address | Unresolved]:
             ways = [_way(requests, name) for name in interfaces]
             return {version: _Family(requests, version).lay(ways) for version in GATEWAYS}
     except Refused as refused:
-        remedy = ": give it CAP_NET_ADMIN" if refused.code == errno.EPERM else ""
+        remedy = ": it needs CAP_NET_ADMIN" if refused.code == errno.EPERM else ""
         raise UnavailableError(f"{_FAILURE}: {refused}{remedy}") from refused
     except OSError as error:
         raise UnavailableError(f"{_FAILURE}: {error.strerror or error}") from error
@@ -93,7 +93,7 @@ class _Family:
         if not ways:
             self._remove()
             return Unresolved("its program is on no interface of lbd any more: restart lbd")
-        if not self._has_address():
+        if any(isinstance(way, Link) for way in ways) and not self._has_address():
             what = "IPv6 address, link-local ones aside," if self._version == 6 else "IPv4 address"
             ways = [Unresolved(f"the box has no {what} that backends could answer: add one with `ip address add`")]
         try:

@@ -14,7 +14,10 @@ def examine_bpffs(bpf_dir: Path, proc: Path) -> Finding:
     """Look at what is mounted on ``bpf_dir``, here and in the mount namespace of process 1."""
     found = mount_of(bpf_dir.resolve(), proc / "self/mountinfo")
     if found is None or found.kind != "bpf":
-        remedy = f"lbd mounts one when it starts with CAP_SYS_ADMIN; without: `mount -t bpf bpf {bpf_dir}`, on the host"
+        remedy = (
+            f"`mount -t bpf bpf {bpf_dir}` on the host (with the units that come with lb: `systemctl start "
+            "run-lb-bpf.mount`); lbd does it by itself where it has CAP_SYS_ADMIN"
+        )
         return warning("machine", "bpffs", f"none is mounted on {bpf_dir}", remedy)
     if not is_private(bpf_dir, proc):
         return ok("machine", "bpffs", f"mounted on {found.point}")

@@ -29,14 +29,18 @@ def problem(subject: str, check: str, observation: str, remedy: str) -> Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Problems, then warnings, then the rest, each in the order in which they came; at most ``MAX_FINDINGS`` and one
-    that says how many were left out."""
-    ordered = sorted(findings, key=lambda finding: _RANK[finding.severity])
+    """Problems, then warnings, then the rest; of each, what is about one subject together, else as it came.
+
+    At most ``MAX_FINDINGS``, and one that says how many were left out.
+    """
+    found = list(findings)
+    places: dict[str, int] = {}
+    for finding in found:
+        places.setdefault(finding.subject, len(places))
+    ordered = sorted(found, key=lambda finding: (_RANK[finding.severity], places[finding.subject]))
     left_out = len(ordered) - MAX_FINDINGS
     if left_out <= 0:
         return ordered
-    first_left_out = ordered[MAX_FINDINGS]
-    note = Finding(
-        first_left_out.severity, "lbd", "findings", f"{left_out} more, none worse than these", "mend these first"
-    )
+    worst = ordered[MAX_FINDINGS].severity
+    note = Finding(worst, "lbd", "findings", f"{left_out} more, none worse than these", "mend these first")
     return [*ordered[:MAX_FINDINGS], note]

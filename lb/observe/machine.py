@@ -36,5 +36,5 @@ def examine_privileges(load: Load = load, proc: Path = Path("/proc")) -> Iterato
     if not missing:
         yield ok("machine", "capabilities", "all that are needed")
         return
-    remedy = "run as root, or give the process these capabilities (AmbientCapabilities= of its unit)"
+    remedy = "run as root, with all of them in CapabilityBoundingSet= of its unit"
     yield problem("machine", "capabilities", f"missing {', '.join(missing)}", remedy)

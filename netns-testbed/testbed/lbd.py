@@ -83,6 +83,12 @@ class Lbd:
         self._running.kill()
 
     @property
+    def pid(self) -> int:
+        """Process of the latest one."""
+        assert self._running is not None, "not started"
+        return self._running.process.pid
+
+    @property
     def log(self) -> str:
         """What the latest one wrote to stderr so far."""
         return self._running.stderr if self._running else ""

@@ -97,7 +97,7 @@ def test_without_cap_net_admin_the_remedy_is_named(monkeypatch: pytest.MonkeyPat
     """Setting it up and removing it alike."""
     kernel = scripted(monkeypatch, lambda kind, _: 0 if kind in READING else errno.EPERM)
     for interfaces in (["eth0"], []):
-        with pytest.raises(UnavailableError, match="into the tunnel: Operation not permitted: give it CAP_NET_ADMIN"):
+        with pytest.raises(UnavailableError, match="into the tunnel: Operation not permitted: it needs CAP_NET_ADMIN"):
             probe_route.lay(interfaces)
     assert kernel.closed
 

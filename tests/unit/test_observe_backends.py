@@ -144,14 +144,24 @@ def test_those_that_are_not_up_are_asked_first_and_the_rest_is_counted(monkeypat
     assert ([member.backend.name for member in found], left_out) == (["b4", "b1"], 1)
 
 
-def test_findings_are_sorted_and_bounded() -> None:
-    """The worst are kept."""
-    many = [ok("s", "c", str(i)) for i in range(MAX_FINDINGS)]
-    found = worst_first([*many, warning("s", "c", "w", "r"), problem("s", "c", "p", "r"), warning("s", "c", "v", "r")])
-    assert [each.observation for each in found[:4]] == ["p", "w", "v", "0"]
+def test_findings_are_sorted() -> None:
+    """The worst first, and what is about one backend together."""
+    made = [ok("a", "c", "1"), problem("b", "c", "2", "r"), problem("a", "c", "3", "r"), warning("b", "c", "4", "r")]
+    found = worst_first([*made, problem("b", "c", "5", "r"), problem("a", "c", "6", "r")])
+    assert "".join(each.observation for each in found) == "362541"
+
+
+@pytest.mark.parametrize(("severity", "worse"), [(OK, 2), (WARNING, MAX_FINDINGS + 1)])
+def test_findings_are_bounded(severity: Severity, worse: int) -> None:
+    """The worst are kept, and the rest is counted; if that is bad, so is the count."""
+    made = [
+        *(ok("s", "c", "fine") for _ in range(MAX_FINDINGS)),
+        *(warning("s", "c", "bad", "r") for _ in range(worse)),
+    ]
+    found = worst_first(made)
     assert len(found) == MAX_FINDINGS + 1
-    assert found[-1].observation == "3 more, none worse than these"
-    assert found[-1].severity is OK
+    assert [each.observation for each in found[: min(worse, MAX_FINDINGS)]] == ["bad"] * min(worse, MAX_FINDINGS)
+    assert (found[-1].observation, found[-1].severity) == (f"{worse} more, none worse than these", severity)
 
 
 # --- Ways to ask

@@ -161,7 +161,7 @@ def test_missing_capabilities_are_named(tmp_path: Path, lacking: tuple[str, ...]
     *_, found = examine_privileges(lambda _kind: None, status(tmp_path, have))
     assert found.severity is (PROBLEM if lacking else OK)
     assert all(name in found.observation for name in lacking)
-    assert ("AmbientCapabilities" in found.remedy) == bool(lacking)
+    assert ("CapabilityBoundingSet=" in found.remedy) == bool(lacking)
 
 
 def test_the_compiler_is_looked_for() -> None:
