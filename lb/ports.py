@@ -312,7 +312,7 @@ class Subscription(Protocol):
     async def next(self) -> Event:
         """The next event.
 
-        Raises ``LimitError`` when the reader was too slow and has to list again, ``UnavailableError`` when it is closed.
+        Raises ``LimitError`` when the reader was too slow and has to list anew, ``UnavailableError`` when it ended.
         """
 
     def close(self) -> None:
