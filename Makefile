@@ -4,14 +4,14 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 TESTBED := PYTHONPATH=netns-testbed $(PY) -m testbed
 
-.PHONY: help demo test bench fuzz interop lint proto testbed testbed-down setup clean
+.PHONY: help demo test bench scale fuzz interop lint proto testbed testbed-down setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install Debian packages and make .venv
-	@.ci/setup nginx-light
+	@.ci/setup nginx-light systemd
 
 demo: setup ## balance real HTTP and UDP traffic over three backends in network namespaces
 	@$(TESTBED) demo
@@ -27,6 +27,9 @@ test: setup ## all tests, with real packets on the real kernel
 
 bench: setup ## nanoseconds a packet, as ratios of interleaved runs; JSON=FILE keeps the samples
 	@PYTHONPATH=netns-testbed:tests $(PY) -m bench $(if $(JSON),--json $(JSON))
+
+scale: setup ## 1,000 VIPs, 100 pools, 5,000 backends: time to apply, change and restart, memory, checks
+	@PYTHONPATH=netns-testbed:tests $(PY) -m bench.scale
 
 fuzz: setup ## two million random and mutated packets through the real program
 	@PYTHONPATH=netns-testbed:tests $(PY) -m packets.fuzz --packets 2000000

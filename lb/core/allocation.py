@@ -13,6 +13,9 @@ from lb.core.model import Config, Pool
 
 Key = TypeVar("Key")
 
+BackendKey = tuple[str, str, str]
+"""Names of pool and backend, address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
@@ -26,7 +29,7 @@ class Allocation:
 
     vips: Mapping[str, int] = field(default_factory=dict)
     rings: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    backends: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    backends: Mapping[BackendKey, int] = field(default_factory=dict)
     cursors: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -51,26 +54,28 @@ def allocate(config: Config, old: Allocation, before: Config | None = None) -> A
         rings = _renew("ring", pairs, old.rings, (0, MAX_RINGS - 1), cursors)
     backends = old.backends
     if before is None or before.pools is not config.pools:
-        backends = _renew("backend", _backends(config, old, before), old.backends, (1, MAX_BACKENDS), cursors)
+        wanted = _backends(config, old, before)
+        if wanted is not old.backends:
+            backends = _renew("backend", wanted, old.backends, (1, MAX_BACKENDS), cursors)
     return Allocation(vips, rings, backends, cursors)
 
 
-def _backends(config: Config, old: Allocation, before: Config | None) -> Iterable[tuple[str, str, str]]:
-    """Keys of all backends; those of pools that did not change are taken from the old ones."""
+def _backends(config: Config, old: Allocation, before: Config | None) -> Iterable[BackendKey]:
+    """Keys of all backends; the old ones themselves when the same are wanted."""
     if before is None:
         return [key for pool in config.pools.values() for key in _keys(pool)]
-    changed = [pool for name, pool in config.pools.items() if before.pools.get(name) is not pool]
-    gone = [pool for name, pool in before.pools.items() if config.pools.get(name) is not pool]
+    came = [key for name, pool in config.pools.items() if before.pools.get(name) is not pool for key in _keys(pool)]
+    gone = [key for name, pool in before.pools.items() if config.pools.get(name) is not pool for key in _keys(pool)]
+    if set(came) == set(gone):
+        return old.backends
     wanted = dict.fromkeys(old.backends)
-    for pool in gone:
-        for key in _keys(pool):
-            wanted.pop(key, None)
-    for pool in changed:
-        wanted.update(dict.fromkeys(_keys(pool)))
+    for key in gone:
+        wanted.pop(key, None)
+    wanted.update(dict.fromkeys(came))
     return wanted
 
 
-def _keys(pool: Pool) -> list[tuple[str, str, str]]:
+def _keys(pool: Pool) -> list[BackendKey]:
     return [(pool.name, backend.name, str(backend.address)) for backend in pool.backends.values()]
 
 

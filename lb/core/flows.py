@@ -7,18 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lb.core.moves import Words
-from lb.core.slots import (
-    COLLECT_SLACK_SECONDS,
-    SCAN_SLACK_SECONDS,
-    SLACK_SECONDS,
-    Kind,
-    Life,
-    blocks,
-    kind,
-    life_limit,
-    live,
-)
+from lb.core.slots import COLLECT_SLACK_SECONDS, SCAN_SLACK_SECONDS, SLACK_SECONDS, Life, blocks, life_limit, live
 
 RAISE_SECONDS = 10
 """A longer ``settle_seconds`` may be written for so long after a scan that found no entry which expires meanwhile."""
@@ -62,8 +51,8 @@ class Census:
     ``entries``: how many there were. ``open``, ``closing``: live entries by backend index, before and after the
     client's FIN; of a backend that drains, without those of clients that were silent for too long. ``blocked``: (ring,
     slot) pairs with an entry that keeps the slot TRACKED. ``dead``: keys that nothing will ever take for live again.
-    ``orphans``: keys of VIPs or rings that no packet can reach, by VIP index. ``expiring``: rings with an entry that a
-    longer ``settle_seconds`` would bring back to life, now or within ``RAISE_SECONDS``.
+    ``orphans``: keys that no packet can reach, by VIP and ring index, one of which is not in use. ``expiring``: rings
+    with an entry that a longer ``settle_seconds`` would bring back to life, now or within ``RAISE_SECONDS``.
     """
 
     entries: int = 0
@@ -71,7 +60,7 @@ class Census:
     closing: dict[int, int] = field(default_factory=dict)
     blocked: set[tuple[int, int]] = field(default_factory=set)
     dead: list[bytes] = field(default_factory=list)
-    orphans: dict[int, list[bytes]] = field(default_factory=dict)
+    orphans: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)
     expiring: set[int] = field(default_factory=set)
 
 
@@ -79,16 +68,16 @@ class Census:
 class Observer:
     """Against what a scan judges entries: taken after a fence that follows the last write.
 
-    ``epochs``: by backend index. ``vips``: VIP indices in use. ``settle_seconds``: by ring in use. ``tracked``: slot
-    words by ring, of the rings that have TRACKED slots. ``drain_seconds``: by backend index, how long clients of a
-    backend that drains may be silent to be waited for.
+    ``epochs``: by backend index. ``vips``: VIP indices in use. ``settle_seconds``: by ring in use. ``tracked``: words
+    of the TRACKED slots, by ring and slot. ``drain_seconds``: by backend index, how long clients of a backend that
+    drains may be silent to be waited for.
     """
 
     now: int
     epochs: Sequence[int]
     vips: Container[int]
     settle_seconds: Mapping[int, int]
-    tracked: Mapping[int, Words]
+    tracked: Mapping[int, Mapping[int, int]]
     drain_seconds: Mapping[int, int] = field(default_factory=dict)
 
     def judge(self, census: Census, entries: Iterable[Entry]) -> None:
@@ -97,9 +86,9 @@ class Observer:
             census.entries += 1
             settle = self.settle_seconds.get(entry.ring)
             if settle is None or entry.vip not in self.vips:
-                census.orphans.setdefault(entry.vip, []).append(entry.key)
+                census.orphans.setdefault((entry.vip, entry.ring), []).append(entry.key)
                 continue
-            epoch = self.epochs[entry.backend]
+            epoch = self._epoch(entry)
             limit = life_limit(entry.life, settle)
             if limit == settle and not live(entry.epoch, epoch, entry.seen, self.now + RAISE_SECONDS, limit):
                 census.expiring.add(entry.ring)
@@ -107,11 +96,17 @@ class Observer:
                 if self.now - entry.seen < self.drain_seconds.get(entry.backend, limit) + SCAN_SLACK_SECONDS:
                     held = census.closing if entry.life == Life.CLOSING else census.open
                     held[entry.backend] = held.get(entry.backend, 0) + 1
-                words = self.tracked.get(entry.ring)
-                if words is not None and blocks(words[entry.slot], entry.backend, entry.life):
+                word = self.tracked.get(entry.ring, {}).get(entry.slot)
+                if word is not None and blocks(word, entry.backend, entry.life):
                     census.blocked.add((entry.ring, entry.slot))
             elif not live(entry.epoch, epoch, entry.seen, self.now, limit, COLLECT_SLACK_SECONDS):
                 census.dead.append(entry.key)
+
+    def _epoch(self, entry: Entry) -> int:
+        """Of the entry's backend. The scan goes on while batches are written, and epochs only grow: an entry with a
+        later one than that which we know was made meanwhile."""
+        known = self.epochs[entry.backend]
+        return entry.epoch if (entry.epoch - known) % (1 << 32) < 1 << 31 else known
 
     def collected(self, census: Census, age_seconds: float) -> frozenset[int]:
         """Rings whose ``settle_seconds`` may be raised, ``age_seconds`` after the scan: no entry comes back to life.
@@ -127,10 +122,6 @@ class Observer:
     def clear(self, census: Census) -> Mapping[int, frozenset[int]]:
         """TRACKED slots, by ring, that nothing in the census keeps so."""
         return {
-            ring: frozenset(
-                slot
-                for slot, word in enumerate(words)
-                if kind(word) is Kind.TRACKED and (ring, slot) not in census.blocked
-            )
+            ring: frozenset(slot for slot in words if (ring, slot) not in census.blocked)
             for ring, words in self.tracked.items()
         }

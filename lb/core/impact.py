@@ -64,11 +64,17 @@ def impact(
 
 
 def measure(
-    pool: str, protocol: Protocol, before: Iterable[int], after: Iterable[int], accepting: AbstractSet[int]
+    pool: str,
+    protocol: Protocol,
+    before: Iterable[int],
+    after: Iterable[int],
+    accepting: AbstractSet[int],
+    *,
+    protected: bool = True,
 ) -> Impact:
-    """What became of a ring, from all its words before and after; protection is not seen in them."""
+    """What became of a ring, from all its words before and after; whether flows are ``protected`` is not seen there."""
     changes = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
-    return impact(pool, protocol, changes, accepting)
+    return impact(pool, protocol, changes, accepting, protected=protected)
 
 
 def check_move(impacts: Iterable[Impact], max_percent: float) -> None:

@@ -109,7 +109,9 @@ def fails_open(pool: Pool, standings: Sequence[Standing]) -> bool:
         return False
     able = [standing for standing in standings if takes_flows(standing.backend)]
     healthy = sum(standing.is_healthy for standing in able)
-    return bool(able) and (healthy == 0 or 100 * healthy < pool.min_healthy_percent * len(able))
+    # Members that are new say nothing about the others yet: to add some must not put unchecked ones to use.
+    known = sum(standing.accepted or standing.health.status is not Status.UNKNOWN for standing in able)
+    return bool(able) and (healthy == 0 or 100 * healthy < pool.min_healthy_percent * known)
 
 
 def candidates(inside: Sequence[Standing]) -> Candidates:

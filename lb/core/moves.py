@@ -6,7 +6,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lb.core.slots import NONE, TRACKED, Facts, Kind, kind, transition
@@ -22,11 +22,15 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """``slots[i]`` gets ``words[i]``; ``moves`` holds from then on."""
+    """``slots[i]`` gets ``words[i]``; ``moves`` holds from then on.
+
+    ``oldest``: when the first of the moves away from a backend began, in seconds, by the backend's index.
+    """
 
     slots: Sequence[int]
     words: Sequence[int]
     moves: Moves
+    oldest: Mapping[int, int] = field(default_factory=dict)
 
 
 def evaluate(
@@ -45,6 +49,7 @@ def evaluate(
     answers: dict[tuple[int, int, int | None], tuple[int, int | None]] = {}
     changed: dict[int, int] = {}
     after = dict(moves)
+    oldest: dict[int, int] = {}
     for slot in [*moves, *_astray(words, target, moves)]:
         question = word, n, moved = words[slot], target[slot], moves.get(slot)
         answer = answers.get(question) if slot not in clear else None
@@ -52,6 +57,9 @@ def evaluate(
             answer = transition(word, n, moved, slot in clear, facts)
             if slot not in clear:
                 answers[question] = answer
+            if answer[1] is not None:
+                old = answer[0] >> 16
+                oldest[old] = min(oldest.get(old, answer[1]), answer[1])
         following, began = answer
         if following != word:
             changed[slot] = following
@@ -59,11 +67,14 @@ def evaluate(
             after.pop(slot, None)
         else:
             after[slot] = began
-    return Evaluation(list(changed), list(changed.values()), after)
+    return Evaluation(list(changed), list(changed.values()), after, oldest)
 
 
 def restore(words: Words, now: int) -> dict[int, int | None]:
     """``Moves`` after a restart: when a move began is not known, so it begins again. Use ``now`` as ``refused_at``."""
+    halves = memoryview(words).cast("B").cast("H")
+    if halves[0::2] == halves[1::2]:
+        return {}
     return {
         slot: now if kind(word) is Kind.MOVING else None
         for slot, word in enumerate(words)
@@ -83,6 +94,11 @@ def count(size: int, moves: Moves) -> Mapping[Kind, int]:
     """Slots of a ring in each state."""
     settled = sum(began is None for began in moves.values())
     return {Kind.STABLE: size - len(moves), Kind.MOVING: len(moves) - settled, Kind.TRACKED: settled}
+
+
+def tracked_words(words: Words, moves: Moves) -> dict[int, int]:
+    """Words of a ring's TRACKED slots, by slot."""
+    return {slot: words[slot] for slot, began in moves.items() if began is None}
 
 
 def named(words: Words) -> AbstractSet[int]:

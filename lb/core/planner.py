@@ -28,7 +28,7 @@ from lb.core.model import (
 from lb.core.moves import Evaluation, Moves, Words, count, evaluate, restore, stable_words
 from lb.core.operations import Operation, ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
 from lb.core.pool_work import Inputs, PoolWork, pool_work
-from lb.core.slots import Facts, Kind, current, move_limit
+from lb.core.slots import SLACK_SECONDS, Facts, Kind, current, limit_of, move_limit
 from lb.core.vip_table import VipEntry
 
 K = TypeVar("K")
@@ -74,18 +74,25 @@ class RingInputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Timer:
+    """Of the moves of a ring that last for ``limit`` seconds: ``due_at`` the first of them may end."""
+
+    due_at: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class RingWork:
     """A ring in the data plane: what its words were written for, and which of its slots are not STABLE.
 
-    ``limit``: the least that a move lasts, in seconds. ``due_at``: second at which the first move may end, None when
-    nothing moves. ``waits``: for the collector, before flows may be silent for longer.
+    ``timers``: of the moves that go on, one for each time that they last. ``waits``: for the collector, before flows
+    may be silent for longer.
     """
 
     inputs: RingInputs
     moves: Moves
     state: RingState
-    limit: int
-    due_at: int | None
+    timers: tuple[Timer, ...]
     waits: bool = False
 
     @property
@@ -169,6 +176,7 @@ class _Draft:
             self._odd = frozenset(index for index, epoch in enumerate(self._epochs) if epoch % 2)
         self._accepting: set[int] = set()
         self._standing_by: set[int] = set()
+        self._owned: dict[str, set[int]] = {}
         self._entries: dict[int, BackendEntry] = {}
         self._pools: dict[str, PoolWork] = {}
         self._rings: dict[int, RingWork] = {}
@@ -241,6 +249,17 @@ class _Draft:
             self._epochs[index] = self._epochs[index] + 1 & 0xFFFFFFFF
             self._operations.append(SetEpoch(index, self._epochs[index]))
 
+    def _accepting_of(self, pool: str) -> frozenset[int]:
+        """Backends that may have flows of a pool, for the first plan: all that accept, but for those of other pools.
+
+        A crash may have come before a ring got its first words: it holds those of the pool that had its number before.
+        """
+        if not self._owned:
+            for (name, _, _), index in self._old.backends.items():
+                self._owned.setdefault(name, set()).add(index)
+        others = (indices for name, indices in self._owned.items() if name != pool)
+        return frozenset(self._accepting).difference(*others)
+
     def set_vips(self) -> None:
         """The VIP table, where anything bears on it."""
         known, before = self._written.vips, self._written.config
@@ -271,7 +290,7 @@ class _Draft:
         pool_work = self._pools[pool.name]
         ring = pool_work.ring
         # The first plan has to know those that the configuration has lost as well.
-        accepting = frozenset(self._accepting) if self._observed.first else pool_work.accepting
+        accepting = self._accepting_of(pool.name) if self._observed.first else pool_work.accepting
         settle = pool.udp_settle_seconds if protocol is Protocol.UDP else pool.settle_seconds
         before = self._written.rings.get(number)
         # A number that is new to its pool holds another one's words, which no packet has seen.
@@ -287,7 +306,7 @@ class _Draft:
             self._operations.append(SetSettle(number, settle))
         inputs = RingInputs(ring.candidates, accepting, pool_work.draining, settle, pool.drain_idle_seconds)
         if before is not None and before.inputs == inputs and not self._is_called_for(number):
-            self._rings[number] = replace(before, waits=waits)
+            self._rings[number] = before if before.waits == waits else replace(before, waits=waits)
             return
         facts = Facts(
             now=self._observed.now,
@@ -297,7 +316,8 @@ class _Draft:
             reachable=not fresh,
             timers=number in self._observed.held,
             draining=inputs.draining,
-            drain_limit=move_limit(inputs.drain_idle_seconds),
+            # 0 gives up on clients that are silent, not on those that send: they have until their next packet.
+            drain_limit=inputs.drain_idle_seconds + SLACK_SECONDS,
             udp=protocol is Protocol.UDP,
         )
         found = self._evaluate(number, ring, before, facts)
@@ -307,7 +327,7 @@ class _Draft:
                 words = self._observed.slots(number)
                 changes = ((words[slot], word) for slot, word in zip(found.slots, found.words, strict=True))
                 self._impacts.append(impact(pool.name, protocol, changes, accepting, protected=settle > 0))
-        work = _ring_work(inputs, found.moves, protocol, facts)
+        work = _ring_work(inputs, found, protocol, facts)
         self._rings[number] = replace(work, waits=waits)
 
     def _is_called_for(self, number: int) -> bool:
@@ -326,12 +346,14 @@ class _Draft:
         return evaluate(words, ring.target, moves, facts, self._observed.clear.get(number, frozenset()))
 
 
-def _ring_work(inputs: RingInputs, moves: Moves, protocol: Protocol, facts: Facts) -> RingWork:
-    counts = count(RING_SIZE, moves)
+def _ring_work(inputs: RingInputs, found: Evaluation, protocol: Protocol, facts: Facts) -> RingWork:
+    counts = count(RING_SIZE, found.moves)
     state = RingState(protocol, counts[Kind.STABLE], counts[Kind.MOVING], counts[Kind.TRACKED])
-    limit = min(facts.limit, facts.drain_limit) if facts.draining else facts.limit
-    began = min((moved for moved in moves.values() if moved is not None), default=None)
-    return RingWork(inputs, moves, state, limit, None if began is None else began + limit)
+    due: dict[int, int] = {}
+    for old, began in found.oldest.items():
+        limit = limit_of(old, facts)
+        due[limit] = min(due.get(limit, began + limit), began + limit)
+    return RingWork(inputs, found.moves, state, tuple(Timer(due_at, limit) for limit, due_at in due.items()))
 
 
 def _added(new: Mapping[K, int], old: Mapping[K, int]) -> tuple[int, ...]:

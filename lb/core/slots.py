@@ -172,13 +172,14 @@ def transition(word: int, target: int, moved: int | None, clear: bool, facts: Fa
     return word, None
 
 
-def _limit(old: int, facts: Facts) -> int:
+def limit_of(old: int, facts: Facts) -> int:
+    """How long a move away from backend ``old`` lasts at least, in seconds."""
     return facts.drain_limit if facts.limit and old in facts.draining else facts.limit
 
 
 def _settled(old: int, moved: int, facts: Facts) -> bool:
     """Row 4: every flow that its client kept up has an entry by now."""
-    limit = _limit(old, facts)
+    limit = limit_of(old, facts)
     if not limit:
         return True
     age = facts.now - moved

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from lb.core.allocation import Allocation
@@ -11,8 +12,8 @@ from lb.core.events import Body, DrainProgressed
 from lb.core.flows import Census
 from lb.core.model import AdminState, Backend, Config, DrainState, Pool
 from lb.core.moves import Words, named
-from lb.core.planner import Plan
-from lb.core.slots import base, move_limit
+from lb.core.planner import Plan, RingWork
+from lb.core.slots import SLACK_SECONDS, base
 from lb.ports import DataPlane
 
 Key = tuple[str, str]
@@ -21,20 +22,32 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """One backend that drains. ``deadline``: seconds since the epoch (UTC), 0 = none."""
+    """One backend that drains. ``deadline``: seconds since the epoch (UTC), 0 = none. ``drain``: its number."""
 
     pool: Pool
     index: int
     deadline: int
+    drain: int
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
     """What the slots said of a backend when a scan began: whether any names it, and until when it may have flows that
-    are in no table (CLOCK_MONOTONIC seconds, 0 = it has none)."""
+    are in no table (CLOCK_MONOTONIC seconds, 0 = it has none). ``drain``: that it was about."""
 
     named: bool
     untracked_until: int
+    drain: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Of a ring whose slots are not all STABLE: the backends that these name, when the last move away from each of them
+    began, and when a flow was refused last; CLOCK_MONOTONIC seconds."""
+
+    named: AbstractSet[int]
+    latest: Mapping[int, int]
+    refused_at: int
 
 
 class Drains:
@@ -46,6 +59,7 @@ class Drains:
         self._draining: dict[Key, Draining] = {}
         self._states: dict[Key, DrainState] = {}
         self._counted: dict[Key, tuple[float, int]] = {}
+        self._begun = 0
 
     def update(self, config: Config, allocation: Allocation) -> None:
         """Take a new configuration to heart; looks at the pools that changed."""
@@ -74,10 +88,15 @@ class Drains:
             return
         index = allocation.backends[pool.name, backend.name, str(backend.address)]
         known = self._draining.get(key)
-        if known is None or known.index != index:
+        if known is not None and known.index == index:
+            drain = known.drain
+        else:
             self._drop(key)
             self._states[key] = DrainState(0, 0.0, 0.0, drained=False)
-        self._draining[key] = Draining(pool, index, backend.drain_deadline)
+            drain = self._begun = self._begun + 1
+        # Weight 0 has no deadline.
+        deadline = backend.drain_deadline if backend.admin_state is AdminState.DRAINING else 0
+        self._draining[key] = Draining(pool, index, deadline, drain)
 
     def _forget(self, pool: Pool, keep: Mapping[str, Backend] | tuple[()]) -> None:
         for name in pool.backends:
@@ -108,15 +127,13 @@ class Drains:
 
     def look(self, plan: Plan, data_plane: DataPlane) -> dict[Key, Glance]:
         """What the slots say; right after a fence, before a scan begins."""
-        words: dict[int, Words] = {
-            number: data_plane.slots(number)
-            for (pool, _), number in plan.allocation.rings.items()
-            if plan.written.rings[number].moves and any(key[0] == pool for key in self._draining)
-        }
-        return {
-            key: _glance(key[0], found, plan, words, data_plane.flows.refused_at)
-            for key, found in self._draining.items()
-        }
+        pools: dict[str, list[_Seen]] = {pool: [] for pool, _ in self._draining}
+        for (pool, _), number in plan.allocation.rings.items():
+            work = plan.written.rings[number]
+            # The others name candidates alone.
+            if work.moves and pool in pools:
+                pools[pool].append(_see(work, data_plane.slots(number), data_plane.flows.refused_at(number)))
+        return {key: _glance(found, pools[key[0]]) for key, found in self._draining.items()}
 
     def finish(
         self, seen: Mapping[Key, Glance], census: Census, packets: Callable[[int], int], clocks: tuple[float, float]
@@ -132,7 +149,7 @@ class Drains:
         monotonic, wall = clocks
         for key, glance in seen.items():
             found = self._draining.get(key)
-            if found is None:
+            if found is None or found.drain != glance.drain:
                 continue
             flows, closing = census.open.get(found.index, 0), census.closing.get(found.index, 0)
             count = packets(found.index)
@@ -160,17 +177,21 @@ class Drains:
             self._emit(DrainProgressed(*key, state.flows, "drained" if state.drained else ""))
 
 
-def _glance(
-    pool: str, found: Draining, plan: Plan, words: Mapping[int, Words], refused_at: Callable[[int], int]
-) -> Glance:
-    is_named, until = False, 0
-    for (name, _), number in plan.allocation.rings.items():
-        if name != pool or number not in words:
-            continue
-        ring = words[number]
-        is_named = is_named or found.index in named(ring)
-        moves = plan.written.rings[number].moves
-        began = [moved for slot, moved in moves.items() if moved is not None and base(ring[slot]) == found.index]
-        if began:
-            until = max(until, max(*began, refused_at(number)) + move_limit(found.pool.drain_idle_seconds))
-    return Glance(is_named, until)
+def is_overdue(backend: Backend, now: float) -> bool:
+    """Whether a backend still drains though its deadline has passed; ``now``: seconds since the epoch (UTC)."""
+    return backend.admin_state is AdminState.DRAINING and 0 < backend.drain_deadline <= now
+
+
+def _see(work: RingWork, words: Words, refused_at: int) -> _Seen:
+    latest: dict[int, int] = {}
+    for slot, moved in work.moves.items():
+        if moved is not None:
+            old = base(words[slot])
+            latest[old] = max(latest.get(old, moved), moved)
+    return _Seen(named(words), latest, refused_at)
+
+
+def _glance(found: Draining, rings: Sequence[_Seen]) -> Glance:
+    limit = found.pool.drain_idle_seconds + SLACK_SECONDS
+    until = [max(ring.latest[found.index], ring.refused_at) + limit for ring in rings if found.index in ring.latest]
+    return Glance(any(found.index in ring.named for ring in rings), max(until, default=0), found.drain)

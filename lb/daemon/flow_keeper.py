@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
+from lb.core.allocation import Allocation
 from lb.core.flows import Census, Observer
 from lb.core.limits import FLOW_ENTRIES
+from lb.core.moves import tracked_words
 from lb.core.operations import Operation, WriteSlots
 from lb.core.planner import Plan
 from lb.ports import DataPlane, FlowTableCount
@@ -96,7 +99,11 @@ class FlowKeeper:
             plan.written.epochs,
             frozenset(numbers.vips.values()),
             {number: work.settle_seconds for number, work in rings.items()},
-            {number: self._data_plane.slots(number) for number, work in rings.items() if work.state.tracked},
+            {
+                number: tracked_words(self._data_plane.slots(number), work.moves)
+                for number, work in rings.items()
+                if work.state.tracked
+            },
             drain_seconds,
         )
         return Scan(observer, Census(), dict(self._writes))
@@ -109,14 +116,16 @@ class FlowKeeper:
             scan.observer.judge(scan.census, entries)
         return time.thread_time() - began
 
-    def finish(self, scan: Scan, vips: Container[int], cost_seconds: float, now: float) -> Findings:
+    def finish(self, scan: Scan, numbers: Allocation, cost_seconds: float, now: float) -> Findings:
         """Delete what is dead.
 
-        ``vips``: VIP indices in use now; one that was given out since the scan began owns its entries again. ``now``:
-        CLOCK_MONOTONIC seconds.
+        ``numbers``: in use now; a VIP or a ring whose number was given out since the scan began owns its entries again.
+        ``now``: CLOCK_MONOTONIC seconds.
         """
         census = scan.census
-        orphans = [key for vip, keys in census.orphans.items() if vip not in vips for key in keys]
+        vips, rings = frozenset(numbers.vips.values()), frozenset(numbers.rings.values())
+        lost = [keys for (vip, ring), keys in census.orphans.items() if vip not in vips or ring not in rings]
+        orphans = list(chain.from_iterable(lost))
         dead = [*census.dead, *orphans]
         self._data_plane.flows.delete(dead)
         self._deleted += len(dead)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
@@ -16,9 +15,14 @@ from lb import __version__
 from lb.api.tls import TlsSettings
 from lb.core.errors import InvalidError, LbError, Violation
 from lb.daemon.service import Options, Service
+from lb.observe.capabilities import missing_capabilities
 from lb.ports import XdpMode
 
 log = logging.getLogger("lb.daemon")
+
+SWITCH_SECONDS = 0.001
+"""Plans are worked out in a thread beside the event loop, which gives up its turn at every system call and has to wait
+for so long until it gets it back: Python's 5 ms would hold up probes and calls."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -112,6 +116,7 @@ def main(
         tls = _tls_settings(listen_tls, tls_cert, tls_key, tls_ca)
         options = Options(interfaces, config, state_dir, bpf_dir, listen, tls, mode, replace)
         _check_privileges()
+        sys.setswitchinterval(SWITCH_SECONDS)
         asyncio.run(_serve(options))
     except LbError as error:
         print(f"lbd: {error.message}", file=sys.stderr)
@@ -119,8 +124,9 @@ def main(
 
 
 def _check_privileges() -> None:
-    if os.geteuid() != 0:
-        raise LbError("must run as root: loading XDP programs and mounting a bpffs need its capabilities")
+    missing = missing_capabilities()
+    if missing:
+        raise LbError(f"lacks {', '.join(missing)}: run it as root, or under systemd with lbd.service")
 
 
 def _tls_settings(listen: str | None, cert: Path | None, key: Path | None, ca: Path | None) -> TlsSettings | None:
@@ -156,7 +162,7 @@ async def _serve(options: Options) -> None:
     try:
         await service.start()
         print("ready", flush=True)
-        await stopped.wait()
+        await service.run(stopped)
         log.info("stopping; the data plane goes on forwarding")
     finally:
         await service.stop()

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lb.core.allocation import Allocation
-from lb.core.errors import UnavailableError
-from lb.core.events import Body
+from lb.core.errors import LbError, UnavailableError
+from lb.core.events import Body, ConfigChanged
 from lb.core.model import Config
 from lb.core.planner import Observed, Plan, Written, plan
 from lb.daemon.drains import Drains
@@ -26,8 +26,9 @@ class MapWriter:
     """Writes the maps; called by who holds ``lock``.
 
     ``plan``: in force, None before the first one was carried out. ``config``, ``revision``: that it was made for.
-    ``failure``: why the maps are not as the configuration says, "" when they are. ``findings``: of the last scan, until
-    the next batch. ``keeper``, ``drains``, ``notices``, ``health``: hear of every batch.
+    ``hash_key``: of the program that runs. ``failure``: why the maps are not as the configuration says, "" when they
+    are. ``findings``: of the last scan, until the next batch. ``keeper``, ``drains``, ``notices``, ``health``: hear of
+    every batch.
     """
 
     def __init__(
@@ -42,9 +43,12 @@ class MapWriter:
         self.plan: Plan | None = None
         self.config = Config()
         self.revision = 0
+        self.hash_key = bytes(16)
         self.failure = "starting"
         self.findings = Findings()
         self._next_hops = next_hops
+        self._emit = emit
+        self._held: frozenset[int] = frozenset()
         self._dirty = True
 
     def first_plan(self, config: Config, allocation: Allocation) -> Plan:
@@ -84,28 +88,34 @@ class MapWriter:
             self.data_plane.fence()
             self._dirty = False
 
-    async def write(self, config: Config, planned: Plan, revision: int) -> None:
+    async def write(
+        self, config: Config, planned: Plan, revision: int, announcement: ConfigChanged | None = None
+    ) -> None:
         """Carry a plan out, for a configuration of this revision.
 
-        Raises ``UnavailableError`` when the kernel refused; the plan is in force all the same.
+        ``announcement``: of a new revision; comes before what else there is to tell of it. Raises ``UnavailableError``
+        when it failed; the plan is in force all the same.
         """
-        before = self.plan
+        before, failure = self.plan, ""
         try:
-            await asyncio.to_thread(self._carry_out, planned)
-        except OSError as error:
-            # Stored but not (wholly) in the maps: forget what was written, so that the next round writes it all.
+            await asyncio.to_thread(self._carry_out, config, planned)
+        except (OSError, LbError) as error:
             log.error("the kernel refused a change of the maps: %s; trying again", error)
-            self.failure = f"the maps are behind the configuration: {error}"
-            unknown = Written(await asyncio.to_thread(self.data_plane.epochs))
-            planned = replace(planned, written=unknown)
-        else:
-            self.failure = ""
-        self.config, self.plan, self.revision = config, planned, revision
+            failure = f"the maps are behind the configuration: {error}"
+        except Exception as error:
+            log.exception("a change of the maps failed, which is a bug in lbd; trying again")
+            failure = f"the maps are behind the configuration: internal error: {error!r}"
+        if failure:
+            # Stored but not (wholly) in the maps: forget what was written, so that the next round writes it all.
+            planned = replace(planned, written=Written(await asyncio.to_thread(self.data_plane.epochs)))
+        self.config, self.plan, self.revision, self.failure = config, planned, revision, failure
+        if announcement is not None:
+            self._emit(announcement)
         self.health.update(config, planned.allocation, planned.written.epochs)
         self.drains.update(config, planned.allocation)
         self.notices.planned(before, planned)
-        if self.failure:
-            raise UnavailableError(self.failure)
+        if failure:
+            raise UnavailableError(failure)
 
     async def mend(self) -> None:
         """Clear away the remains of a batch that the kernel cut short, before any backend may begin to accept.
@@ -116,13 +126,19 @@ class MapWriter:
         if self.failure:
             await self.write(self.config, await self.replan(self.config, first=True), self.revision)
 
-    def _carry_out(self, planned: Plan) -> None:
+    def _carry_out(self, config: Config, planned: Plan) -> None:
         # Also when the kernel refuses: what a scan said of words holds for those words only.
         self.findings = Findings()
         if planned.operations:
             self._dirty = True
             self.keeper.wrote(planned.operations)
             self.data_plane.apply(planned.operations)
+        if config.settings.hash_key != self.hash_key:
+            # The key is compiled into the program.
+            self._dirty = True
+            self.data_plane.load(config.settings.hash_key)
+            self.data_plane.attach()
+            self.hash_key = config.settings.hash_key
 
     def report(self, error: OSError) -> None:
         """The kernel refused upkeep: say so, stop being ready, and have the next tick write everything anew."""
@@ -135,14 +151,17 @@ class MapWriter:
         A flow that is refused after we looked, and before its slot's new word is seen, would be on the old backend with
         no entry that says so. So new flows that are refused are dropped from a fence before to a fence after.
         """
-        await asyncio.to_thread(self.hold, due, True)
+        self._held |= due
         try:
+            await asyncio.to_thread(self.hold, due, True)
             await self.mend()
             await self.write(self.config, await self.replan(self.config, due), self.revision)
         except UnavailableError as error:
             log.error("%s", error)
         finally:
-            await asyncio.to_thread(self.hold, due, False)
+            # Those of a round before as well, if the kernel refused the fence then.
+            await asyncio.to_thread(self.hold, self._held, False)
+            self._held = frozenset()
 
     def hold(self, rings: frozenset[int], on: bool) -> None:
         """Have new flows that cannot be tracked dropped, or no longer."""

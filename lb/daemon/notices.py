@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from lb.core.events import Body, MovesHeldBack, NextHopChanged
-from lb.core.model import Hop, NextHop, Protocol, RingState
+from lb.core.model import Hop, NextHop, Protocol, RingState, Unresolved
 from lb.core.planner import Plan
 
 log = logging.getLogger("lb.reconciler")
@@ -26,7 +26,7 @@ class Notices:
         if before is not None and now.backends is not before.backends:
             for key, state in now.backends.items():
                 known = before.backends.get(key)
-                if known is not state and (known is None or known.hop != state.hop):
+                if known is not state and (_is_news(state.hop) if known is None else known.hop != state.hop):
                     self._hop(*key, state.hop)
         for pool in sorted(now.failing_open - self._failing_open):
             log.warning("pool %s fails open: too few of its backends are UP, so all enabled ones are used", pool)
@@ -55,3 +55,8 @@ class Notices:
             )
             self._emit(MovesHeldBack(pool, protocol))
         self._held_back = late
+
+
+def _is_news(hop: Hop) -> bool:
+    """Whether the hop of a new backend is worth a word: a change may bring thousands, and was told of as a whole."""
+    return isinstance(hop, Unresolved)

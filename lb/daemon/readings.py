@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lb.core.health_readings import Readings
 from lb.core.model import BackendState, Config, DrainState, Protocol, RingState
-from lb.core.planner import Plan, RingWork
+from lb.core.planner import Plan, Timer
 from lb.core.slots import UDP_EXTENSION
 from lb.ports import Counters, DataPlane, FlowTable, FlowTableCount
 
@@ -50,7 +50,7 @@ def ring_states(plan: Plan, flows: FlowTable, now: int) -> dict[str, tuple[RingS
         work = plan.written.rings.get(number)
         if work is None:
             continue
-        late = work.due_at is not None and now >= work.due_at + max(1, work.limit)
+        late = any(now >= timer.due_at + max(1, timer.limit) for timer in work.timers)
         state = replace(work.state, refusals=flows.refusals(number), held_back=late)
         states[pool] = (*states.get(pool, ()), state)
     return states
@@ -61,9 +61,7 @@ def due_rings(plan: Plan, flows: FlowTable, now: int) -> frozenset[int]:
     return frozenset(
         number
         for number, work in plan.written.rings.items()
-        if work.due_at is not None
-        and now >= work.due_at
-        and (now - flows.refused_at(number) >= work.limit or _is_overdue(work, now))
+        if any(_is_due(timer, work.state.protocol, flows.refused_at(number), now) for timer in work.timers)
     )
 
 
@@ -78,7 +76,9 @@ def counters(plan: Plan, data_plane: DataPlane, flow_table: FlowTableCount) -> C
     )
 
 
-def _is_overdue(work: RingWork, now: int) -> bool:
-    """Whether refusals have held a move of a UDP ring back for as long as they may."""
-    assert work.due_at is not None
-    return work.state.protocol is Protocol.UDP and now >= work.due_at + (UDP_EXTENSION - 1) * work.limit
+def _is_due(timer: Timer, protocol: Protocol, refused_at: int, now: int) -> bool:
+    """Whether moves may end: old enough, and no flow was refused lately. UDP's wait for refusals is bounded."""
+    if now < timer.due_at:
+        return False
+    is_overdue = protocol is Protocol.UDP and now >= timer.due_at + (UDP_EXTENSION - 1) * timer.limit
+    return is_overdue or now - refused_at >= timer.limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from lb.core.allocation import Allocation
@@ -15,11 +15,13 @@ from lb.core.edit import put_backend
 from lb.core.errors import StaleError, UnavailableError
 from lb.core.events import Body, ConfigChanged
 from lb.core.impact import Impact, check_move, measure
-from lb.core.model import Address, AdminState, Config, View
+from lb.core.model import AdminState, Config, View
 from lb.core.moves import Words
 from lb.core.planner import Plan
 from lb.core.validate import check_edit
 from lb.core.verify import ReadBack, verify
+from lb.daemon.addresses import Addresses, changed_addresses
+from lb.daemon.drains import Key, is_overdue
 from lb.daemon.map_writer import MapWriter, now
 from lb.daemon.readings import LiveStates, counters, ring_states
 from lb.daemon.upkeep import Upkeep
@@ -31,6 +33,7 @@ from lb.ports import (
     HealthChecks,
     NextHops,
     Store,
+    Stored,
     Verification,
 )
 
@@ -68,11 +71,12 @@ class Reconciler:
         self._data_plane = data_plane
         self._next_hops = next_hops
         self._health = health
-        self._emit = emit
         self._maps = MapWriter(data_plane, next_hops, health, emit)
         self._upkeep = Upkeep(self._maps, self._disable)
         self._revision = 0
         self._coming: list[Config] = []
+        self._takes_changes = False
+        self._addresses = Addresses()
 
     async def start(self, adjust: Change, by: Caller) -> None:
         """Read the store, apply ``adjust`` (the configuration file), bring the maps up to date, attach the program.
@@ -85,14 +89,13 @@ class Reconciler:
         stored = await asyncio.to_thread(self._store.load)
         config = adjust(_with_hash_key(stored.config))
         check_edit(stored.config, config, self._next_hops.local_addresses())
-        self._next_hops.track(_addresses(config))
-        await self._next_hops.settle(_addresses(config), SETTLE_SECONDS)
-
-        first = await asyncio.to_thread(self._maps.first_plan, config, stored.allocation)
-        self._revision = stored.revision
-        if config != stored.config or first.allocation != stored.allocation:
-            self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation, by)
-        await asyncio.to_thread(self._data_plane.load, config.settings.hash_key)
+        # Takes seconds, mostly in a process of its own; so does a large plan. It writes nothing.
+        loading = asyncio.create_task(asyncio.to_thread(self._data_plane.load, config.settings.hash_key))
+        try:
+            first = await self._first_plan(config, stored, by)
+        finally:
+            await loading
+        self._maps.hash_key = config.settings.hash_key
         await self._maps.write(config, first, self._revision)
         # The first plan let nobody begin to accept; this one does.
         self._upkeep.forget()
@@ -102,9 +105,29 @@ class Reconciler:
         await asyncio.to_thread(self._maps.keeper.begin)
         await asyncio.to_thread(self._data_plane.attach)
         self._upkeep.start()
+        self._takes_changes = True
+
+    async def _first_plan(self, config: Config, stored: Stored, by: Caller) -> Plan:
+        """Plan for what the daemon before left in the maps, and store what is not stored yet."""
+        addresses = self._addresses.of([config])
+        self._next_hops.track(addresses)
+        await self._next_hops.settle(addresses, SETTLE_SECONDS)
+        first = await asyncio.to_thread(self._maps.first_plan, config, stored.allocation)
+        self._revision = stored.revision
+        if config != stored.config or first.allocation != stored.allocation:
+            self._revision = await asyncio.to_thread(self._store.commit, config, first.allocation, by)
+        return first
+
+    async def crash(self) -> None:
+        """Wait until upkeep ends by itself, which is a bug, and raise why. Returns when it was stopped."""
+        await self._upkeep.crash()
 
     async def stop(self) -> None:
-        """Stop writing, after the batch under way; the data plane stays as it is."""
+        """Stop writing, after the batch under way; the data plane stays as it is.
+
+        A change that waits for next hops is refused: the store and the maps are let go of after this.
+        """
+        self._takes_changes = False
         await self._upkeep.stop()
 
     @property
@@ -139,7 +162,7 @@ class Reconciler:
             intended = self._intend(change, guard)
             if intended == before:
                 return Applied(self.view(), (), ())
-            fresh = _addresses(intended) - _addresses(before) | _changed(before, intended)
+            fresh = changed_addresses(before, intended)
             self._coming.append(intended)
             self._track()
         try:
@@ -153,6 +176,8 @@ class Reconciler:
 
     def _intend(self, change: Change, guard: Guard) -> Config:
         """What the change makes of the present configuration. Raises an ``LbError`` when it is refused."""
+        if not self._takes_changes:
+            raise UnavailableError("lbd is starting or stopping, nothing was changed: try again when it is ready")
         if guard.base_revision not in (0, self._revision):
             raise StaleError(
                 f"the configuration is at revision {self._revision} by now, not {guard.base_revision}: look at what "
@@ -176,13 +201,11 @@ class Reconciler:
         words = await asyncio.to_thread(self._read_slots, planned) if guard.measured else {}
         self._revision = await asyncio.to_thread(self._store.commit, after, planned.allocation, by, guard.note)
         try:
-            await self._maps.write(after, planned, self._revision)
+            await self._maps.write(after, planned, self._revision, ConfigChanged(self._revision, by.who, changes))
         except UnavailableError as error:
             raise UnavailableError(
                 f"{error.message}; the change is stored and will be written as soon as it can be"
             ) from error
-        finally:
-            self._emit(ConfigChanged(self._revision, by.who, changes))
         measured = await asyncio.to_thread(self._measure, planned, words)
         return Applied(self.view(), changes, planned.impacts, measured)
 
@@ -201,7 +224,10 @@ class Reconciler:
         for predicted in planned.impacts:
             number = planned.allocation.rings[predicted.pool, predicted.protocol]
             words = self._data_plane.slots(number)
-            found.append(measure(predicted.pool, predicted.protocol, before[number], words, accepting))
+            protected = planned.written.rings[number].settle_seconds > 0
+            found.append(
+                measure(predicted.pool, predicted.protocol, before[number], words, accepting, protected=protected)
+            )
         return tuple(found)
 
     async def verify(self) -> Verification:
@@ -212,24 +238,33 @@ class Reconciler:
             await asyncio.to_thread(self._maps.fence)
             data_plane = self._data_plane
             read = ReadBack(
-                data_plane.vip_table, data_plane.backends, data_plane.slots, data_plane.flows.settle_seconds
+                data_plane.vip_table,
+                data_plane.backends,
+                data_plane.slots,
+                data_plane.flows.settle_seconds,
+                data_plane.has_ring,
             )
             found = await asyncio.to_thread(verify, self._maps.plan, read)
             return Verification(self._revision, found.compared, found.problems)
 
-    async def _disable(self, pool: str, name: str) -> None:
-        """End a drain at its deadline; nothing when the backend no longer drains."""
+    async def _disable(self, keys: Collection[Key], now: float) -> Collection[Key]:
+        """End these drains at their deadlines, in one change. Returns those that were to end by ``now``, still."""
 
         def change(config: Config) -> Config:
-            found = config.pools[pool].backends.get(name) if pool in config.pools else None
-            if found is None or found.admin_state is not AdminState.DRAINING:
-                return config
-            return put_backend(config, pool, replace(found, admin_state=AdminState.DISABLED, drain_deadline=0))
+            for pool, name in keys:
+                found = config.pools[pool].backends.get(name) if pool in config.pools else None
+                if found is not None and is_overdue(found, now):
+                    ended = replace(found, admin_state=AdminState.DISABLED, drain_deadline=0)
+                    config = put_backend(config, pool, ended)
+            return config
 
-        await self.apply(change, DRAIN_DEADLINE, Guard(note=f"drain deadline of {pool}/{name}"))
+        names = ", ".join(map("/".join, keys))
+        done = await self.apply(change, DRAIN_DEADLINE, Guard(note=f"drain deadline of {names}"))
+        changed = {found.name for found in done.differences}
+        return [(pool, name) for pool, name in keys if f"pools/{pool}/backends/{name}" in changed]
 
     def _track(self) -> None:
-        self._next_hops.track(frozenset().union(*map(_addresses, (self._maps.config, *self._coming))))
+        self._next_hops.track(self._addresses.of([self._maps.config, *self._coming]))
 
     async def counters(self) -> Counters:
         """Read the data plane's counters."""
@@ -241,18 +276,3 @@ def _with_hash_key(config: Config) -> Config:
     if any(config.settings.hash_key):
         return config
     return replace(config, settings=replace(config.settings, hash_key=secrets.token_bytes(16)))
-
-
-def _addresses(config: Config) -> frozenset[Address]:
-    return frozenset(backend.address for pool in config.pools.values() for backend in pool.backends.values())
-
-
-def _changed(before: Config, after: Config) -> frozenset[Address]:
-    """Addresses of the backends that an edit added or changed."""
-    return frozenset(
-        backend.address
-        for pool in after.pools.values()
-        if before.pools.get(pool.name) is not pool
-        for backend in pool.backends.values()
-        if pool.name not in before.pools or before.pools[pool.name].backends.get(backend.name) != backend
-    )

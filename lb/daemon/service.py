@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,8 @@ class Service:
         self._stack = AsyncExitStack()
         self._notifier = Notifier()
         self._reconciler: Reconciler | None = None
+        self._keeping: list[asyncio.Task[None]] = []
+        self._started = asyncio.Event()
 
     async def start(self) -> None:
         """Forward, and serve the API. Raises an ``LbError``; what was begun must be ended with ``stop``."""
@@ -64,7 +66,7 @@ class Service:
         parse_listen(options.listen)
         if options.tls is not None:
             options.tls.check()
-        adjust = self._adjustment()
+        adjust = self._adjustment(self._tell)
 
         data_plane = KernelDataPlane(options.bpf_dir, options.interfaces, options.xdp_mode, replace=options.replace)
         stack.callback(data_plane.close)
@@ -96,6 +98,7 @@ class Service:
         watchdog.start()
         log.info("listening on %s, revision %d", options.listen, reconciler.view().revision)
         self._notifier.ready()
+        self._started.set()
 
     async def _start_tunnel(self) -> tuple[str, Callable[[int], str]]:
         """Why health checks can't go through the tunnel at all, and to VIPs of an IP version; "" = they can."""
@@ -108,23 +111,44 @@ class Service:
         self._stack.callback(tunnel.stop)
         keeping = asyncio.create_task(tunnel.keep(), name="keep the tunnel")
         self._stack.callback(keeping.cancel)
+        self._keeping.append(keeping)
         return "", tunnel.problem
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Serve until ``stopped`` is set.
+
+        Raises what ended a loop that never ends by itself: rather begin anew than go on without it.
+        """
+        assert self._reconciler is not None
+        loop = asyncio.get_running_loop()
+        waiting = [loop.create_task(stopped.wait()), loop.create_task(self._reconciler.crash())]
+        ended, _ = await asyncio.wait([*waiting, *self._keeping], return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        for task in ended:
+            task.result()
 
     async def stop(self) -> None:
         """Leave the data plane forwarding, let go of everything else."""
+        self._started.clear()
         self._notifier.stopping()
         await self._stack.aclose()
 
     async def reload(self) -> None:
-        """Apply the configuration file again; what is wrong with it is logged, and changes nothing."""
-        if self._reconciler is None:
-            return
+        """Apply the configuration file again; what is wrong with it is logged, and changes nothing.
+
+        While lbd starts or stops it waits: systemd must not be told that it is ready.
+        """
+        await self._started.wait()
         if self._options.config is None:
             log.info("SIGHUP: there is no --config to read again; TLS files are read again when they change")
             return
+        assert self._reconciler is not None
         self._notifier.reloading()
         try:
-            applied = await self._reconciler.apply(self._adjustment(), self._caller("SIGHUP"))
+            adjust = await asyncio.to_thread(self._adjustment, lambda _names: None)
+            applied = await self._reconciler.apply(adjust, self._caller("SIGHUP"))
+            self._tell([found.name for found in applied.differences])
             log.info("%s was read again: %d changes", self._options.config, len(applied.differences))
         except LbError as error:
             log.error("%s was not applied: %s", self._options.config, error.message)
@@ -139,8 +163,12 @@ class Service:
         file = f" --config {self._options.config}" if self._options.config is not None else ""
         return Caller("lbd", occasion, f"lbd{file}")
 
-    def _adjustment(self) -> Change:
-        """The configuration file as a change. Raises ``ConfigFileError``."""
+    def _tell(self, names: Sequence[str]) -> None:
+        for name in names:
+            log.info("%s: set from %s", name, self._options.config)
+
+    def _adjustment(self, tell: Callable[[Sequence[str]], None]) -> Change:
+        """The configuration file as a change, which tells the names of what it changes. Raises ``ConfigFileError``."""
         path = self._options.config
         if path is None:
             return lambda current: current
@@ -148,8 +176,7 @@ class Service:
 
         def adjust(current: Config) -> Config:
             merged, differing = merge(current, fragment)
-            for name in differing:
-                log.info("%s: set from %s", name, path)
+            tell(differing)
             return merged
 
         return adjust

@@ -7,9 +7,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
+from lb.core.audit import MAX_TEXT, shorten
 from lb.core.errors import LbError
+from lb.daemon.drains import Key
+from lb.daemon.flow_keeper import Findings
 from lb.daemon.map_writer import MapWriter, now
 from lb.daemon.readings import due_rings, ring_states
 
@@ -18,18 +21,25 @@ log = logging.getLogger("lb.reconciler")
 TICK_SECONDS = 1.0
 """Between two rounds of timers, budgets and scans; also when the kernel refused an operation."""
 
+RETRY_SECONDS = 10.0
+"""After a deadline of a drain that could not be kept: each try takes a scan of the whole flow table."""
+
+Disable = Callable[[Collection[Key], float], Awaitable[Collection[Key]]]
+
 
 class Upkeep:
     """Two loops that keep the maps as the outside is: one follows what changes, the other scans the flow table.
 
-    ``disable``: makes DISABLED what still drains of a pool and a backend. Raises an ``LbError``.
+    ``disable``: makes DISABLED those of these backends that drain until now (seconds since the epoch, UTC) at most;
+    returns which. Raises an ``LbError``.
     """
 
-    def __init__(self, maps: MapWriter, disable: Callable[[str, str], Awaitable[object]]) -> None:
+    def __init__(self, maps: MapWriter, disable: Disable) -> None:
         self._maps = maps
         self._disable = disable
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._retry_at = 0.0
 
     def wake(self) -> None:
         """A next hop, a verdict or a weight in force changed: plan anew."""
@@ -45,6 +55,13 @@ class Upkeep:
             asyncio.create_task(self._follow(), name="follow"),
             asyncio.create_task(self._scan(), name="scan flows"),
         ]
+
+    async def crash(self) -> None:
+        """Wait until a loop ends by itself, which is a bug in it, and raise why. Returns when both were stopped."""
+        ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            if not task.cancelled():
+                task.result()
 
     async def stop(self) -> None:
         """End, after the batch under way."""
@@ -92,6 +109,9 @@ class Upkeep:
         loop = asyncio.get_running_loop()
         async with self._maps.lock:
             assert self._maps.plan is not None
+            if self._maps.failure:
+                # What the slots say is not known; a round has to write them first.
+                return
             waited_for = self._maps.drains.unfinished
             if not forced and not await asyncio.to_thread(
                 self._maps.keeper.due, self._maps.plan, loop.time(), waited_for
@@ -103,8 +123,8 @@ class Upkeep:
             glances = await asyncio.to_thread(self._maps.drains.look, self._maps.plan, self._maps.data_plane)
         cost = await asyncio.to_thread(self._maps.keeper.scan, scan)
         async with self._maps.lock:
-            vips = frozenset(self._maps.plan.allocation.vips.values())
-            self._maps.findings = await asyncio.to_thread(self._maps.keeper.finish, scan, vips, cost, loop.time())
+            numbers = self._maps.plan.allocation
+            self._maps.findings = await asyncio.to_thread(self._maps.keeper.finish, scan, numbers, cost, loop.time())
             clocks = time.monotonic(), time.time()
             self._maps.drains.finish(
                 glances, scan.census, lambda index: self._maps.data_plane.backend_count(index).packets, clocks
@@ -112,18 +132,23 @@ class Upkeep:
             waits = {number for number, work in self._maps.plan.written.rings.items() if work.waits}
             if self._maps.findings.clear or waits & self._maps.findings.collected:
                 await self._maps.round()
+            # They are soon too old for a longer settle time that somebody asks for later.
+            self._maps.findings = Findings()
 
     async def _end_drains(self) -> None:
         """Disable the backends whose drain deadline has passed, and say how many flows that cut."""
-        overdue = self._maps.drains.overdue(time.time())
-        if not overdue:
+        loop, wall = asyncio.get_running_loop(), time.time()
+        overdue = self._maps.drains.overdue(wall)
+        if not overdue or loop.time() < self._retry_at:
             return
         await self._scan_once(forced=True)
-        for key in overdue:
-            flows = self._maps.drains.flows(key)
-            try:
-                await self._disable(*key)
-            except LbError as error:
-                log.error("backend %s/%s can't be disabled at its deadline: %s; trying again", *key, error.message)
-            else:
-                self._maps.drains.cut(key, flows)
+        flows = {key: self._maps.drains.flows(key) for key in overdue}
+        try:
+            ended = await self._disable(overdue, wall)
+        except LbError as error:
+            names = shorten(", ".join(map("/".join, overdue)), MAX_TEXT)
+            log.error("%s: can't be disabled at the deadline of the drain: %s; trying again", names, error.message)
+            self._retry_at = loop.time() + RETRY_SECONDS
+            return
+        for key in ended:
+            self._maps.drains.cut(key, flows[key])

@@ -23,7 +23,7 @@ from lb.dataplane.loss import estimate
 from lb.dataplane.map_set import MapSet, PinnedMap, open_found, open_pinned
 from lb.dataplane.maps import META, RING, ring_number, spec_named
 from lb.dataplane.meta import Origin, origin, seal
-from lb.dataplane.pins import MAPS, PROGRAM
+from lb.dataplane.pins import MAPS, NEW_MAPS, OLD_MAPS, PROGRAM
 
 log = logging.getLogger("lb.dataplane")
 
@@ -36,8 +36,8 @@ class Generation:
         self._bpf_dir = bpf_dir
         self._replace = replace
         self._maps = bpf_dir / MAPS
-        self._new = bpf_dir / f"{MAPS}~new"
-        self._old = bpf_dir / f"{MAPS}~old"
+        self._new = bpf_dir / NEW_MAPS
+        self._old = bpf_dir / OLD_MAPS
         self._changed: AbstractSet[str] = frozenset()
         self._carried = False
 

@@ -137,7 +137,8 @@ class MapSet:
 
     def fds(self) -> Mapping[str, int]:
         """Name to fd, for binding instructions."""
-        return {name: opened.fd for name, opened in self._maps.items()}
+        # Of a copy: rings are opened meanwhile, where one thread loads the program and another one plans.
+        return {name: opened.fd for name, opened in self._maps.copy().items()}
 
     def close(self) -> None:
         """Close everything; the pins stay."""

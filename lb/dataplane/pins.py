@@ -22,6 +22,8 @@ PROGRAM = "balancer"
 MAPS = "maps"
 NEW_MAPS = "maps~new"
 """Maps of another layout than those that are in use, while they are made."""
+OLD_MAPS = "maps~old"
+"""Those that were in use before, until no program uses them any more."""
 
 _LINK_PREFIX = "link-"
 _BPF_FS_MAGIC = 0xCAFE4A11
@@ -129,7 +131,8 @@ def detach(bpf_dir: Path, interface: str | None = None) -> list[str]:
         if wanted == present and is_bpffs(bpf_dir):
             for program in (PROGRAM, PROBE):
                 (bpf_dir / program).unlink(missing_ok=True)
-            shutil.rmtree(bpf_dir / MAPS, ignore_errors=True)
+            for folder in (MAPS, NEW_MAPS, OLD_MAPS):
+                shutil.rmtree(bpf_dir / folder, ignore_errors=True)
     except PermissionError as error:
         raise UnavailableError(f"{error.filename or bpf_dir}: {error.strerror}: detaching needs root") from error
     return wanted

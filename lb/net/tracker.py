@@ -103,7 +103,6 @@ class Tracker:
         if target is None:
             return
         way = self._way(kernel, address, target)
-        target.is_new = False
         if isinstance(way, Unresolved):
             self._need(address, None)
             self._answer(address, target, way)
@@ -207,11 +206,14 @@ class Tracker:
             self._users.setdefault(key, set()).add(address)
 
     def _answer(self, address: Address, target: _Target, hop: Hop) -> None:
+        was_new, target.is_new = target.is_new, False
         if target.hop == hop:
             return
         if isinstance(hop, NextHop):
             via = f" via {hop.gateway}" if hop.gateway else ""
-            _log.info("next hop of %s: %s on %s%s", address, hop.mac.hex(":"), hop.interface, via)
+            # Thousands are found when lbd starts, and all is well with them.
+            level = logging.DEBUG if was_new else logging.INFO
+            _log.log(level, "next hop of %s: %s on %s%s", address, hop.mac.hex(":"), hop.interface, via)
         else:
             level = logging.WARNING if isinstance(target.hop, NextHop) else logging.INFO
             _log.log(level, "no next hop for %s: %s", address, hop.reason)

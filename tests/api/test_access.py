@@ -277,7 +277,7 @@ async def test_a_certificate_tells_who_called(controller: Witness, clients: dict
 
 
 CHILD = """
-import os, sys, grpc, encodings.idna, socket
+import os, sys, grpc, grpc._channel, encodings.idna, socket
 from lb.v1.pool_pb2 import CreatePoolRequest
 from lb.v1.pool_pb2_grpc import PoolServiceStub
 path, group = sys.argv[1], int(sys.argv[2])

@@ -20,11 +20,14 @@ from testbed.signals import Interrupted, interruptible
 from bench.machine import describe
 from bench.probes import cpu_seconds
 from bench.scale_config import Size, config_text
-from bench.scale_lab import ChangeTimes, Lab, lab, resident_bytes
+from bench.scale_lab import Lab, lab, resident_bytes
 from lb.api.config_file import load
 
 Row = tuple[str, str]
 """What was measured, and what came of it."""
+
+PREFIX = "lb-scale"
+"""Of the testbeds."""
 
 _MIB = 1 << 20
 
@@ -44,13 +47,13 @@ class Files:
         return path
 
 
-def measure(size: Size, files: Files) -> Iterator[Row]:
+def measure(size: Size, files: Files, prefix: str = PREFIX) -> Iterator[Row]:
     """All rows. Raises ``TestbedError``."""
-    with lab(size) as found:
+    with lab(size, prefix) as found:
         yield from _applied(found, files, size)
         yield from _memory(found)
         yield "restart: SIGKILL until ready", _seconds(found.restart())
-    with lab(size) as found:
+    with lab(size, prefix) as found:
         yield from _parts(found, files, size)
         yield from _changed(found, files, size)
         yield from _checked(found, files, size)
@@ -83,30 +86,26 @@ def _parts(found: Lab, files: Files, size: Size) -> Iterator[Row]:
 
 
 def _changed(found: Lab, files: Files, size: Size) -> Iterator[Row]:
+    """How long a change of one backend takes must not depend on how many VIPs there are."""
     for vips in size.vips_compared:
         found.apply(files.get(vips), prune=True)
-        yield from _change_rows(f"{vips:,} VIPs", found.changes())
-
-
-def _change_rows(circumstances: str, times: Sequence[ChangeTimes]) -> Iterator[Row]:
-    yield f"one backend changed until forwarded, {circumstances}", _spread([each.forwarded for each in times])
-    yield f"one backend changed until answered, {circumstances}", _spread([each.answered for each in times])
+        yield f"one backend changed until forwarded by, {vips:,} VIPs", _spread(found.changes())
 
 
 def _checked(found: Lab, files: Files, size: Size) -> Iterator[Row]:
-    """Every backend is checked, and everything goes on as before."""
+    """All backends are checked, and everything goes on as before."""
     found.apply(files.get(size.vips, checked=True), prune=True)
     found.wait_for_checks()
-    pids = {"prober": found.prober_pid, "`lbd`": found.lbd.pid}
+    pids = {"its prober": found.prober_pid, "`lbd`": found.lbd.pid}
     began, accepted = time.perf_counter(), found.accepted()
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     time.sleep(size.check_seconds)
     took, probes = time.perf_counter() - began, found.accepted() - accepted
     shares = {name: (cpu_seconds(pid) - before[name]) / took for name, pid in pids.items()}
-    yield f"checks a second, of {size.backends:,} backends", f"{probes / took:,.0f}"
+    yield f"health checks of {size.backends:,} backends", f"{probes / took:,.0f} a second"
     for name, share in shares.items():
-        yield f"one core's share that they cost, {name}", f"{share:.0%}"
-    yield from _change_rows("checks going on", found.changes())
+        yield f"share of a core that they cost {name}", f"{share:.0%}"
+    yield f"one backend changed until forwarded by, {size.vips:,} VIPs, checked", _spread(found.changes())
 
 
 def _seconds(value: float) -> str:
@@ -114,7 +113,7 @@ def _seconds(value: float) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{1000 * statistics.median(values):.0f} ms, at most {1000 * max(values):.0f} ms"
+    return f"median {1000 * statistics.median(values):.0f} ms, longest {1000 * max(values):.0f} ms"
 
 
 def _mebibytes(value: int) -> str:

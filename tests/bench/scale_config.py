@@ -31,7 +31,7 @@ class Size:
     vips_compared: tuple[int, ...] = (10, 1_000, 4_000)
     changes: int = 20
     checks: int = 1_000
-    check_seconds: float = 15.0
+    check_seconds: float = 20.0
 
     @property
     def backends(self) -> int:
@@ -78,8 +78,6 @@ def config_text(size: Size, vips: int, *, heavy: bool = False, checked: bool = F
             lines.append(f"      - {{name: b{member}, address: {backend_address(size, pool, member)}{weight}}}\n")
     lines.append("vips:\n")
     for vip in range(vips):
-        pool = pool_name(vip % size.pools)
-        lines.append(
-            f"  - {{name: v{vip}, address: {vip_address(vip)}, port: {VIP_PORT}, protocol: TCP, pool: {pool}}}\n"
-        )
+        name, address, user = f"v{vip}", vip_address(vip), pool_name(vip % size.pools)
+        lines.append(f"  - {{name: {name}, address: {address}, port: {VIP_PORT}, protocol: TCP, pool: {user}}}\n")
     return "".join(lines)

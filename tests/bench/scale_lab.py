@@ -13,8 +13,8 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
+from itertools import islice, product
 from pathlib import Path
 
 import grpc
@@ -29,24 +29,16 @@ from lb.dataplane import libbpf
 from lb.dataplane.pins import PROGRAM
 from lb.v1 import backend_pb2, backend_pb2_grpc, config_pb2, config_pb2_grpc
 
-PREFIX = "lb-scale"
-CLIENT = IPv4Address("10.0.1.2")
-
 _CALL_SECONDS = 60.0
 _CHECKED_SECONDS = 60.0
 _POLL_SECONDS = 0.0005
+_CLIENTS = IPv4Network("203.0.113.0/24")
 _PORTS = range(1024, 65_536)
+_TRIES = 100_000
+_TOGGLE = (backend_pb2.Backend.DISABLED, backend_pb2.Backend.ENABLED)
 _OUTER_DESTINATION = slice(30, 34)
 _MACS = bytes.fromhex("020000000001020000000002")
 _KIB = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeTimes:
-    """Seconds from the call on: until a packet went by it, and until it was answered."""
-
-    forwarded: float
-    answered: float
 
 
 class Lab:
@@ -56,6 +48,8 @@ class Lab:
         self.lbd = lbd
         self._bed = bed
         self._size = size
+        self._flows = product(_CLIENTS.hosts(), _PORTS)
+        self._untouched = product(range(size.members), range(size.pools_compared))
         with bed.entered(BALANCER):
             self._ifindex = socket.if_nametoindex(HOST_INTERFACE)
 
@@ -100,15 +94,19 @@ class Lab:
         self.lbd.start()
         return time.perf_counter() - began
 
-    def changes(self) -> list[ChangeTimes]:
-        """Disable one backend after another, each in another pool that has a VIP, and enable it again."""
-        found: list[ChangeTimes] = []
+    def changes(self) -> list[float]:
+        """Disable one backend after another, the next one in another pool, and enable it again.
+
+        Seconds that each took, from the call until a packet goes by it.
+
+        Each backend once only: the slots of one that has come back are MOVING, and flows there have a memory.
+        """
+        found: list[float] = []
         program = libbpf.obj_get(self.lbd.bpf_dir / PROGRAM)
         try:
             with self._channel() as channel, self._bed.entered(BALANCER):
                 stub = backend_pb2_grpc.BackendServiceStub(channel)
-                for number in range(self._size.changes):
-                    member, pool = divmod(number, self._size.pools_compared)
+                for member, pool in islice(self._untouched, self._size.changes):
                     found += self._toggle(stub, program, pool, member)
         finally:
             os.close(program)
@@ -116,10 +114,10 @@ class Lab:
 
     def _toggle(
         self, stub: backend_pb2_grpc.BackendServiceStub, program: int, pool: int, member: int
-    ) -> Iterator[ChangeTimes]:
+    ) -> Iterator[float]:
         address = backend_address(self._size, pool, member)
-        packet = self._packet_to(program, pool, address)
-        for state in (backend_pb2.Backend.DISABLED, backend_pb2.Backend.ENABLED):
+        packets = [self._packet_to(program, pool, address) for _ in _TOGGLE]
+        for state, packet in zip(_TOGGLE, packets, strict=True):
             request = backend_pb2.UpdateBackendRequest(
                 backend=backend_pb2.Backend(name=f"pools/{pool_name(pool)}/backends/b{member}", admin_state=state),
                 update_mask={"paths": ["admin_state"]},
@@ -131,16 +129,15 @@ class Lab:
                 if call.done():
                     call.result()  # raises what went wrong
                 time.sleep(_POLL_SECONDS)
-            forwarded = time.perf_counter() - began
+            yield time.perf_counter() - began
             call.result()
-            yield ChangeTimes(forwarded, time.perf_counter() - began)
 
     def _packet_to(self, program: int, pool: int, address: IPv4Address) -> bytes:
-        """A SYN to the pool's first VIP that goes to this backend now."""
-        packets = (_syn(vip_address(pool), port) for port in _PORTS)
+        """A SYN of a new flow to the pool's first VIP that goes to this backend now."""
+        packets = (_syn(*flow, vip_address(pool)) for flow in islice(self._flows, _TRIES))
         found = next((packet for packet in packets if self._goes_to(program, packet) == address), None)
         if found is None:
-            raise TestbedError(f"no packet to {vip_address(pool)} goes to {address}")
+            raise TestbedError(f"none of {_TRIES} packets to {vip_address(pool)} goes to {address}")
         return found
 
     def _goes_to(self, program: int, packet: bytes) -> IPv4Address | None:
@@ -170,9 +167,9 @@ class Lab:
 
 
 @contextmanager
-def lab(size: Size) -> Iterator[Lab]:
+def lab(size: Size, prefix: str) -> Iterator[Lab]:
     """A network and an `lbd` without a configuration; all is removed afterwards. Raises ``TestbedError``."""
-    with Testbed(backends=1, routed=True, name_prefix=PREFIX) as bed:
+    with Testbed(backends=1, routed=True, name_prefix=prefix) as bed:
         bed.run(ROUTER, "ip", "route", "add", "local", BACKENDS_PREFIX, "dev", "lo")
         server = bed.start(ROUTER, "server", *python_module("testbed.tcp_echo", "backend", "--port", str(CHECK_PORT)))
         server.wait_for_line("ready")
@@ -198,7 +195,7 @@ def resident_bytes(pid: int) -> int:
     raise TestbedError(f"process {pid} has no memory")
 
 
-def _syn(destination: IPv4Address, port: int) -> bytes:
-    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, CLIENT.packed, destination.packed)
+def _syn(source: IPv4Address, port: int, destination: IPv4Address) -> bytes:
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, source.packed, destination.packed)
     header = header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
     return _MACS + b"\x08\x00" + header + struct.pack("!HHIIBBHHH", port, VIP_PORT, 1, 0, 0x50, 2, 1000, 0, 0)

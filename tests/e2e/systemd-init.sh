@@ -35,12 +35,15 @@ for device in null zero full random urandom tty; do
 	touch "dev/$device"
 	mount --bind "/dev/$device" "dev/$device"
 done
-mkdir opt/lb/units
+mkdir opt/lb/units dev/pts dev/shm
+ln -s pts/ptmx dev/ptmx
 mount --bind units opt/lb/units
 
 mount --bind etc /etc
 mount --rbind opt /opt
 mount --rbind dev /dev
+mount -t devpts -o ptmxmode=0666 devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
 for folder in /tmp /var /run; do
 	mount -t tmpfs -o mode=755 tmpfs "$folder"
 done

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from testbed import BALANCER, Background, Testbed, wait_until
+from testbed import BALANCER, Background, Testbed, TestbedError, wait_until
 from testbed.host import run
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,8 @@ PACKAGING = PROJECT / "lb" / "packaging"
 INIT = Path(__file__).with_name("systemd-init.sh")
 SYSTEMD = Path("/lib/systemd/systemd")
 START_SECONDS = 60.0
+LOG = "/run/lbd.log"
+"""Where lbd's output goes, inside: there is no journal."""
 
 _NAMESPACES = ("--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc")
 
@@ -52,7 +55,12 @@ class Systemd:
         def is_active() -> bool:
             return self.run("systemctl", "is-active", "lbd", check=False).stdout == "active\n"
 
-        wait_until(is_active, START_SECONDS, "lbd.service did not become active")
+        try:
+            wait_until(is_active, START_SECONDS, "lbd.service did not become active")
+        except TestbedError as error:
+            for words in (("systemctl", "status", "--no-pager", "--full", "lbd", "run-lb-bpf.mount"), ("cat", LOG)):
+                error.add_note(self.run(*words, check=False).stdout)
+            raise
 
     def path(self, path: str) -> Path:
         """A file inside, to be opened from here."""
@@ -85,7 +93,6 @@ def systemd(bed: Testbed, etc: Mapping[str, str], units: Mapping[str, str]) -> I
             yield Systemd(_process_1(container))
         finally:
             container.kill()
-            wait_until(lambda: not _pids(cgroup), START_SECONDS, f"processes in {cgroup} do not end")
 
 
 def _process_1(container: Background) -> int:
@@ -114,10 +121,15 @@ def _cgroup(name: str) -> Iterator[Path]:
     try:
         yield made
     finally:
-        for folder, _, _ in os.walk(made, topdown=False):
-            with suppress(FileNotFoundError):
-                Path(folder).rmdir()
+        wait_until(lambda: _is_removed(made), START_SECONDS, f"processes in {made} do not end")
 
 
-def _pids(cgroup: Path) -> list[str]:
-    return [pid for path in cgroup.rglob("cgroup.procs") for pid in path.read_text().split()]
+def _is_removed(cgroup: Path) -> bool:
+    """Remove it, if all processes in it have ended."""
+    try:
+        for folder, _, _ in os.walk(cgroup, topdown=False):
+            Path(folder).rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+    return not cgroup.exists()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.systemd_lab import PACKAGING, START_SECONDS, Systemd, systemd
+from e2e.systemd_lab import LOG, PACKAGING, START_SECONDS, Systemd, systemd
 from testbed import Testbed, wait_until
 from testbed.topology import HOST_INTERFACE
 
@@ -28,19 +28,19 @@ CONFIG = """\
 pools:
   - name: web
     description: {text}
-    health_check: {{kind: ICMP, via: DIRECT, interval_ms: 200, timeout_ms: 1000, rise: 1}}
+    health_check: {{kind: ICMP, via: DIRECT, interval_ms: 500, timeout_ms: 500, rise: 1}}
     backends: [{backends}]
 vips:
   - {{name: web, address: 192.0.2.1, port: 80, protocol: TCP, pool: web}}
 """
 
-DROP_IN = """\
+DROP_IN = f"""\
 [Service]
 WatchdogSec=2s
-StandardOutput=append:/run/lbd.log
-StandardError=append:/run/lbd.log
+StandardOutput=append:{LOG}
+StandardError=append:{LOG}
 """
-"""A shorter interval than an operator's, and a log without a journal."""
+"""A shorter interval than an operator's."""
 
 
 def config(bed: Testbed, text: str) -> str:
@@ -76,6 +76,20 @@ def program_id(host: Systemd) -> int:
 
 
 @pytest.mark.root
+def test_nothing_of_the_host_can_be_written_in_there(host: tuple[Testbed, Systemd], tmp_path: Path) -> None:
+    """An init system cleans up and sets things right: not here."""
+    _, inside = host
+    for path in ("/usr", "/proc/sys/fs", "/sys/kernel", "/opt/lb/src", "/root"):
+        assert inside.run("test", "-w", path, check=False).returncode == 1, path
+    for path in ("/tmp", "/var", "/run", "/etc", "/dev"):
+        assert inside.run("stat", "--file-system", "--format=%T", path).stdout == "tmpfs\n"
+    assert inside.run("test", "-e", str(tmp_path), check=False).returncode == 1
+    listing = ("systemctl", "list-units", "--type=service", "--state=loaded", "--plain", "--no-legend")
+    units = inside.run(*listing).stdout
+    assert [line.split()[0] for line in units.splitlines()] == ["lbd.service"]
+
+
+@pytest.mark.root
 def test_it_starts_and_forwards_with_its_few_capabilities(host: tuple[Testbed, Systemd]) -> None:
     """Also pings, which need a capability of their own; and the socket is the group's."""
     bed, inside = host
@@ -86,7 +100,7 @@ def test_it_starts_and_forwards_with_its_few_capabilities(host: tuple[Testbed, S
     assert "Seccomp:\t2" in status
     assert inside.lbctl("backend", "list", "web").count(" up ") == len(bed.backends)
     assert inside.run("stat", "-c", "%a %G", "/run/lb/lbd.sock").stdout == "660 lb\n"
-    assert "private mount namespace" not in inside.path("/run/lbd.log").read_text()
+    assert "private mount namespace" not in inside.path(LOG).read_text()
     assert inside.show("StatusText") == "forwarding"
 
 
@@ -129,7 +143,7 @@ def test_the_watchdog_restarts_a_daemon_whose_data_plane_is_not_its_own(host: tu
     inside.wait_until_active()
     assert program_id(inside) not in (ours, 0)
     assert_forwards(bed)
-    assert f"the self-check fails: interface {HOST_INTERFACE} runs program" in inside.path("/run/lbd.log").read_text()
+    assert f"the self-check fails: interface {HOST_INTERFACE} runs program" in inside.path(LOG).read_text()
 
 
 def unit(folder: Path) -> Path:

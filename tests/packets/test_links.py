@@ -12,7 +12,7 @@ from packets.upgrade_lab import Site, compiled_once, site, start
 
 from lb.core.errors import UnavailableError
 from lb.dataplane import libbpf, links
-from lb.dataplane.pins import link_name, read_link
+from lb.dataplane.pins import detach, link_name, read_link
 from lb.ports import InterfaceState, XdpMode
 
 pytestmark = pytest.mark.root
@@ -112,6 +112,16 @@ def test_a_left_out_interface_that_refuses_the_program_is_detached(
         monkeypatch.setattr(links.libbpf, "link_update", update)
     assert set(attached(place)) == {"in0"}
     assert "interface out0, attached from before, does not take this program" in caplog.text
+
+
+def test_detaching_removes_every_generation_of_maps(place: Site) -> None:
+    """Also what a daemon left that died while it exchanged them."""
+    with place.daemon() as plane:
+        start(plane)
+    for name in ("maps~new", "maps~old"):
+        (place.bpf_dir / name).mkdir()
+    assert detach(place.bpf_dir) == ["in0", "out0"]
+    assert place.folders == set()
 
 
 def test_an_interface_made_anew_under_the_same_name_is_attached(place: Site) -> None:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from hashlib import blake2b, sha256
+from struct import pack
 
 import pytest
 from hypothesis import given
@@ -68,6 +70,42 @@ def test_known_shares(weights: tuple[int, ...], percentages: tuple[float, ...]) 
     counts = Counter(build_ring([Member(bytes([i]), weight) for i, weight in enumerate(weights)]))
     for index, percentage in enumerate(percentages):
         assert abs(100 * counts[index] / RING_SIZE - percentage) < 0.1
+
+
+def filled_slot_by_slot(members: list[Member], size: int) -> list[int]:
+    """The ring of members of equal weight as the paper fills it: in turns, by name, each takes its next free slot."""
+    ring: list[int | None] = [None] * size
+    walks = []
+    for index in sorted(range(len(members)), key=lambda index: members[index].identity):
+        digest = blake2b(members[index].identity, digest_size=16, person=b"lb maglev").digest()
+        offset, skip = int.from_bytes(digest[:8], "big") % size, int.from_bytes(digest[8:], "big") % (size - 1) + 1
+        walks.append((index, iter([(offset + step * skip) % size for step in range(size)])))
+    while True:
+        for index, walk in walks:
+            if None not in ring:
+                return [slot for slot in ring if slot is not None]
+            ring[next(slot for slot in walk if ring[slot] is None)] = index
+
+
+@given(identities, st.sampled_from([2, 3, 13, 251]))
+def test_a_ring_is_filled_as_the_paper_says(identities: list[bytes], size: int) -> None:
+    """However quickly: another way to the last slots must not lead to other ones."""
+    members = [Member(identity) for identity in identities]
+    assert build_ring(members, size) == filled_slot_by_slot(members, size)
+
+
+@pytest.mark.parametrize(
+    ("weights", "digest"),
+    [
+        ((1,) * 50, "e35ee26ef427f661"),
+        (tuple(1 + i * i % 7 for i in range(50)), "45d429b72c4afc6f"),
+        ((1, 2, 5), "5e20955793f256af"),
+    ],
+)
+def test_releases_agree(weights: tuple[int, ...], digest: str) -> None:
+    """Balancers of a fleet are not upgraded at once, and a restart must move no slot."""
+    ring = build_ring([Member(b"backend %d" % i, weight) for i, weight in enumerate(weights)])
+    assert sha256(pack(f"<{len(ring)}H", *ring)).hexdigest()[:16] == digest
 
 
 @given(st.integers(1, 65_535), st.integers(1, 65_535))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +55,17 @@ def test_an_answer_is_final(slot: tuple[int, int, int, bool], known: Facts) -> N
     word, target, moved, clear = slot
     after, began = transition(word, target, moved if kind(word) is Kind.MOVING else None, clear, known)
     assert transition(after, target, began, False, known) == (after, began)
+
+
+@given(slots, facts, seconds, seconds)
+def test_an_answer_outlasts_time_while_no_timer_may_end_a_move(
+    slot: tuple[int, int, int, bool], known: Facts, passed: int, refused_at: int
+) -> None:
+    """So the planner need not look at a ring again, moves or not, until it is its turn."""
+    word, target, moved, clear = slot
+    after, began = transition(word, target, moved if kind(word) is Kind.MOVING else None, clear, known)
+    later = replace(known, now=known.now + passed, refused_at=refused_at, reachable=True, timers=False)
+    assert transition(after, target, began, False, later) == (after, began)
 
 
 @given(st.lists(slots, min_size=1, max_size=40), st.integers(1, 20), facts, st.booleans())

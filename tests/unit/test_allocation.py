@@ -119,3 +119,24 @@ def test_an_allocation_is_never_changed_in_place() -> None:
     copy = dict(before.backends), dict(before.cursors)
     allocate(config(members=[2, 3]), before)
     assert (dict(before.backends), dict(before.cursors)) == copy
+
+
+def test_numbers_that_an_edit_leaves_alone_are_the_very_same() -> None:
+    """What comes after looks at nothing that did not change: a weight is not worth a walk through thousands."""
+    before = config(members=[1, 2], vips=[7])
+    numbers = allocate(before, Allocation())
+    heavy = Backend("b1", ip_address("10.0.0.1"), weight=9)
+    pool = Pool("p", backends={**before.pools["p"].backends, "b1": heavy})
+    edited = Config(pools={**before.pools, "p": pool}, vips=before.vips)
+    found = allocate(edited, numbers, before)
+    assert found.backends is numbers.backends
+    assert found.vips is numbers.vips
+    assert found.rings is numbers.rings
+
+
+def test_an_edit_of_one_pool_keeps_the_numbers_of_the_others() -> None:
+    """Of a pool that is passed over as well as of one that loses a member and gets another."""
+    before = config(members=[1, 2], pools=[5])
+    numbers = allocate(before, Allocation())
+    edited = Config(pools={**config(members=[2, 3]).pools, "p5": before.pools["p5"]})
+    assert dict(allocate(edited, numbers, before).backends) == {key(2): 2, key(3): 3}

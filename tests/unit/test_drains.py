@@ -129,6 +129,25 @@ def test_the_deadline_ends_a_drain_and_says_how_many_flows_it_cut() -> None:
     assert not made.drains.states()
 
 
+def test_a_scan_that_began_before_the_drain_says_nothing_of_it() -> None:
+    """It ended and began again meanwhile: flows of the time between are not in what the scan has seen."""
+    made = Daemon(drain_idle_seconds=30)
+    made.world.now += 33
+    made.plan(config(backend(1), DRAINING, backend(3)), held=True)
+    seen = made.drains.look(made.planned, made.world.data_plane)
+    made.plan(config(backend(1), backend(2), backend(3)))
+    made.plan(config(backend(1), DRAINING, backend(3)))
+    made.drains.finish(seen, Census(), lambda _index: 0, (1.0, 1.0))
+    assert not made.drains.states()[KEY].drained
+
+
+def test_a_drain_by_weight_has_no_deadline() -> None:
+    """It would be looked for each second, and never come."""
+    made = Daemon()
+    made.plan(config(replace(backend(1, weight=0), drain_deadline=5000), DRAINING, backend(3)))
+    assert made.drains.overdue(5000.0) == ()
+
+
 def test_a_scan_that_began_before_the_drain_ended_says_nothing() -> None:
     made = Daemon()
     seen = made.drains.look(made.planned, made.world.data_plane)

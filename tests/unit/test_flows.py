@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from lb.core.flows import RAISE_SECONDS, Census, Entry, FlowCounts, Observer
-from lb.core.moves import Words
+from lb.core.moves import restore, tracked_words
 from lb.core.slots import Life, moving, stable, tracked
 
 NOW = 10_000
@@ -19,11 +19,12 @@ EPOCHS = [0, 3, 5, 8]
 SETTLE = 500
 RING, UDP_RING = 0, 1
 WORDS = array("I", [stable(1), tracked(1), tracked(1), moving(1, 2), tracked(2)])
+TRACKED_WORDS = tracked_words(WORDS, restore(WORDS, NOW))
 
 
-def observer(tracked_rings: Mapping[int, Words] | None = None) -> Observer:
+def observer(tracked_rings: Mapping[int, Mapping[int, int]] | None = None) -> Observer:
     """Ring 0 with ``SETTLE``, ring 1 with 60 seconds, VIPs 1 and 2."""
-    rings = {RING: WORDS} if tracked_rings is None else tracked_rings
+    rings = {RING: TRACKED_WORDS} if tracked_rings is None else tracked_rings
     return Observer(NOW, EPOCHS, {1, 2}, {RING: SETTLE, UDP_RING: 60}, rings)
 
 
@@ -70,6 +71,14 @@ def test_an_entry_of_another_epoch_is_dead_at_once() -> None:
         assert not alive(census)
 
 
+@pytest.mark.parametrize(("known", "made", "later"), [(3, 5, True), (8, 9, True), (3, 1, False), (0xFFFFFFFF, 1, True)])
+def test_an_entry_of_a_later_epoch_was_made_since_the_scan_began(known: int, made: int, later: bool) -> None:
+    """A batch may come while the table is read: epochs only grow, so one that is ahead of ours is the present one."""
+    census = Census()
+    Observer(NOW, [0, known], {1}, {RING: SETTLE}, {}).judge(census, [entry(epoch=made)])
+    assert (alive(census), census.dead) == (({1: 1}, []) if later else ({}, [b"key"]))
+
+
 def test_limits_are_those_of_the_entry_s_ring() -> None:
     """UDP flows are given up sooner."""
     assert alive(judge(entry(age=63, ring=UDP_RING))) == {}
@@ -77,9 +86,9 @@ def test_limits_are_those_of_the_entry_s_ring() -> None:
 
 
 def test_entries_that_no_packet_can_reach_are_orphans() -> None:
-    """Of a deleted VIP or an abandoned ring; by VIP index, since the index may be given out meanwhile."""
+    """Of a deleted VIP or an abandoned ring; by their numbers, since those may be given out meanwhile."""
     census = judge(entry(vip=3), entry(vip=3)._replace(key=b"other"), entry(ring=5, vip=2))
-    assert census.orphans == {3: [b"key", b"other"], 2: [b"key"]}
+    assert census.orphans == {(3, RING): [b"key", b"other"], (2, 5): [b"key"]}
     assert (census.entries, alive(census), census.dead) == (3, {}, [])
 
 

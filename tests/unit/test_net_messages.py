@@ -98,6 +98,32 @@ def test_a_route_answer() -> None:
     assert encapsulated == Route(1, 5, None, None, encapsulated=True)
 
 
+def test_a_route_through_a_router_of_the_other_family() -> None:
+    """RTA_VIA (RFC 5549): the family comes before the address."""
+    head = struct.pack("=BBBBBBBBI", AF_INET, 32, 0, 0, 254, 0, 0, 1, 0)
+    router = ip_address("fe80::1")
+    via = attribute(18, struct.pack("=H", AF_INET6) + router.packed)
+    answer = messages.decode_route(frame(RTM_NEWROUTE, head + attribute(4, struct.pack("=I", 5)) + via))
+    assert answer == Route(1, 5, router, None)
+
+
+@pytest.mark.parametrize(("address", "family"), [("10.0.0.9", AF_INET), ("fd00::9", AF_INET6)])
+def test_a_route_question(address: str, family: int) -> None:
+    """Of one address: the whole of it is the prefix."""
+    packed = ip_address(address).packed
+    body = struct.pack("=BBBBBBBBI", family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0) + attribute(1, packed)
+    header = struct.pack("=IHHII", 16 + len(body), 26, 1, 7, 0)
+    assert messages.get_route(7, ip_address(address)) == header + body
+
+
+@pytest.mark.parametrize("length", [0, 3, 9, 200])
+def test_an_attribute_that_does_not_fit_is_malformed(length: int) -> None:
+    head = struct.pack("=BBBBBBBBI", AF_INET, 32, 0, 0, 254, 0, 0, 1, 0)
+    with pytest.raises(OSError, match=f"type 24: attribute 4 of {length} bytes") as caught:
+        messages.decode_route(frame(RTM_NEWROUTE, head + struct.pack("=HHI", length, 4, 5)))
+    assert caught.value.errno == errno.EBADMSG
+
+
 def test_several_messages_in_one_buffer() -> None:
     buffer = b"".join(struct.pack("=IHHII", 18, kind, 0, 0, 0) + b"xy\0\0" for kind in (100, 101))
     assert [cut.kind for cut in messages.frames(buffer)] == [100, 101]

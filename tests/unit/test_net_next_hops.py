@@ -163,6 +163,29 @@ async def test_many_addresses_leave_the_loop_its_turns(box: Box) -> None:
     assert all(isinstance(box.hops.hop(address), NextHop) for address in many)
 
 
+async def test_many_new_addresses_are_waited_for_until_each_was_looked_at(box: Box) -> None:
+    """The time that `settle` is given is for neighbours that are silent, not for the work that thousands make."""
+    many = [ip_address(f"10.0.1.{last}") for last in range(3 * module.BATCH)]
+    box.hops.track(many)
+    await box.hops.settle(many, 0.0)
+    assert all(isinstance(box.hops.hop(address), NextHop) for address in many)
+
+
+async def test_addresses_that_cannot_be_looked_at_are_not_waited_for_for_ever(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Netlink is broken: an edit goes on without next hops."""
+    monkeypatch.setattr(module, "FIRST_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "REOPEN_SECONDS", 60.0)
+    box.refuse = 1
+    box.kernels[0].route_error = OSError(errno.EBADF, "Bad file descriptor")
+    new = ip_address("10.0.0.10")
+    box.hops.track([new])
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await box.hops.settle([new], 0.01)
+    assert not isinstance(box.hops.hop(new), NextHop)
+
+
 async def test_what_changed_without_an_event_is_found_by_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AUDIT_SECONDS", 0.02)
     box = Box()

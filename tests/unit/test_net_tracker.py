@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+
+import pytest
 
 from lb.core.model import Address, NextHop, Unresolved
 from lb.net.facts import Link, LinkGone, LocalAddress, Neighbour, Route, RoutingChanged
@@ -84,6 +87,33 @@ def test_a_new_address_says_that_it_is_being_looked_up() -> None:
     tracker.track([HOST])
     assert "10.0.0.9 is being looked up" in reason(tracker, HOST)
     assert "nobody asked" in reason(tracker, OTHER)
+
+
+def test_an_address_is_new_until_it_was_looked_at() -> None:
+    kernel, tracker = TableKernel(macs={HOST: MAC}), Tracker()
+    tracker.load(kernel)
+    tracker.track([HOST, OTHER])
+    assert tracker.is_new(HOST)
+    settle(tracker, kernel)
+    assert not tracker.is_new(HOST)
+    assert not tracker.is_new(OTHER), "it was looked at, and does not answer"
+    assert not tracker.is_new(GATEWAY), "nobody tracks it"
+    tracker.track([OTHER])
+    tracker.track([OTHER, HOST])
+    assert tracker.is_new(HOST), "what was known of it is not believed any more"
+
+
+@pytest.mark.parametrize(("macs", "level"), [({HOST: MAC}, logging.DEBUG), ({}, logging.INFO)])
+def test_what_is_well_from_the_start_is_not_worth_a_line(
+    macs: dict[Address, bytes], level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Thousands of backends are looked up when `lbd` starts; one that did not answer at once is of interest."""
+    caplog.set_level(logging.DEBUG, "lb.net")
+    kernel = TableKernel(macs=macs)
+    tracker = tracking(kernel, HOST)
+    tracker.apply([Neighbour(2, HOST, MAC)], 1)
+    settle(tracker, kernel, 1)
+    assert [record.levelno for record in caplog.records if "next hop of 10.0.0.9" in record.message] == [level]
 
 
 def test_an_unknown_neighbour_is_asked_for_and_its_answer_told() -> None:

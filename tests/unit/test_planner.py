@@ -13,10 +13,12 @@ from fakes.world import DNS, VIP, WEB, World, backend, config, only
 from lb.core import allocation as numbers
 from lb.core.errors import LimitError
 from lb.core.layout import VIP_ADDRESS
-from lb.core.model import AdminState, Backend, Config, HashPolicy, Protocol, Unresolved, Vip
+from lb.core.model import RING_SIZE, AdminState, Backend, Config, HashPolicy, Pool, Protocol, Unresolved, Vip
 from lb.core.moves import named
 from lb.core.operations import ResetCounters, SetEpoch, SetSettle, SwapVips, WriteBackend, WriteSlots
+from lb.core.planner import Timer
 from lb.core.slots import Kind, moving, stable, tracked
+from lb.daemon.readings import due_rings
 
 
 def test_operations_come_in_the_order_in_which_packets_may_see_them() -> None:
@@ -72,7 +74,7 @@ def test_an_added_backend_makes_its_slots_move() -> None:
     assert set(world.data_plane.slots(0)) == {stable(1), moving(2, 1)}
     state = planned.written.rings[0].state
     assert state.moving == planned.backends["pool", "b2"].slots == 65_537 - state.stable
-    assert planned.written.rings[0].due_at == world.now + 7502
+    assert planned.written.rings[0].timers == (Timer(world.now + 7502, 7502),)
 
 
 @pytest.mark.parametrize("removal", ["removed", "new address", "disabled"])
@@ -110,7 +112,7 @@ def test_a_backend_that_drains_keeps_its_flows(member: Backend) -> None:
     planned = world.plan(config(backend(1), member))
     assert only(planned, SetEpoch) == []
     assert set(world.data_plane.slots(0)) == {stable(1), moving(1, 2)}
-    assert planned.written.rings[0].due_at == world.now + 352
+    assert planned.written.rings[0].timers == (Timer(world.now + 352, 352),)
     assert planned.backends["pool", "b2"].slots == 0
     assert planned.backends["pool", "b2"].reason
 
@@ -174,7 +176,7 @@ def test_a_restart_reads_back_what_it_forgot() -> None:
     assert only(first, WriteSlots) + only(second, WriteSlots) == []
     assert only(second, SetEpoch) == []
     assert (world.data_plane.slots(0), world.data_plane.epochs()) == (words, epochs)
-    assert second.written.rings[0].due_at == world.now + 7502
+    assert second.written.rings[0].timers == (Timer(world.now + 7502, 7502),)
 
 
 def test_an_index_that_the_configuration_lost_stops_accepting_after_a_restart() -> None:
@@ -206,6 +208,62 @@ def test_moves_end_only_in_rings_that_are_held() -> None:
     assert [operation.ring for operation in only(world.plan(wanted, held=frozenset({0})), WriteSlots)] == [0]
     assert set(world.data_plane.slots(0)) == {stable(1), tracked(2)}
     assert world.kinds(1) == {Kind.STABLE, Kind.MOVING}
+
+
+def test_a_member_without_new_flows_makes_no_other_move_due() -> None:
+    """One that is disabled for good: each second the pool's rings would be held, fenced and looked through in vain."""
+    world, off = World(), backend(9, state=AdminState.DISABLED)
+    world.plan(config(backend(1), off))
+    planned = world.plan(config(backend(1), backend(2), off))
+    flows = world.data_plane.flows
+    assert due_rings(planned, flows, world.now + 7501) == frozenset()
+    assert due_rings(planned, flows, world.now + 7502) == {0}
+
+
+def test_moves_away_from_a_backend_that_drains_are_due_before_the_others() -> None:
+    """Each when its own time has come."""
+    world = World()
+    world.plan(config(backend(1), backend(2)))
+    world.plan(config(backend(1), backend(2), backend(3)))
+    wanted = config(backend(1), backend(2, state=AdminState.DRAINING), backend(3))
+    flows, began = world.data_plane.flows, world.now
+    assert due_rings(world.plan(wanted), flows, began + 352) == {0}
+    world.now += 352
+    planned = world.plan(wanted, held=frozenset({0}))
+    assert planned.written.rings[0].state.moving > 0
+    assert due_rings(planned, flows, world.now) == frozenset()
+    assert due_rings(planned, flows, began + 7502) == {0}
+
+
+def test_a_drain_that_waits_for_nobody_waits_for_those_who_send() -> None:
+    """drain_idle_seconds 0 gives up on silent clients; a move that ends at once would cut all flows."""
+    world = World()
+
+    def impatient(*members: Backend) -> Config:
+        made = config(*members)
+        return replace(made, pools={"pool": replace(made.pools["pool"], drain_idle_seconds=0)})
+
+    world.plan(impatient(backend(1), backend(2)))
+    planned = world.plan(impatient(backend(1), backend(2, state=AdminState.DRAINING)))
+    assert set(world.data_plane.slots(0)) == {stable(1), moving(1, 2)}
+    assert planned.written.rings[0].timers == (Timer(world.now + 2, 2),)
+
+
+def test_a_ring_that_never_got_its_words_names_no_backend_of_another_pool() -> None:
+    """A crash came between the store and the maps, and the ring's number was another pool's before."""
+    world = World()
+    world.data_plane.apply([WriteSlots(0, range(RING_SIZE), [stable(7)] * RING_SIZE), SetEpoch(7, 1)])
+    other = Pool("other", backends={"b7": backend(7)})
+    made = config(backend(1))
+    wanted = replace(made, pools={**made.pools, "other": other})
+    world.allocation = numbers.Allocation(
+        {"web": 1}, {("pool", 6): 0}, {("pool", "b1", "10.0.0.1"): 1, ("other", "b7", "10.0.0.7"): 7}
+    )
+    world.forget()
+    world.plan(wanted, first=True)
+    assert named(world.data_plane.slots(0)) == set()
+    world.plan(wanted)
+    assert set(world.data_plane.slots(0)) == {stable(1)}
 
 
 def test_slots_that_a_scan_found_clear_become_stable() -> None:

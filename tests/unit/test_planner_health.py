@@ -152,6 +152,18 @@ def test_below_the_panic_threshold_all_are_used() -> None:
     assert inside(made, three(min_healthy_percent=33)) == {"b3"}
 
 
+def test_members_that_are_new_do_not_take_a_pool_below_its_panic_threshold() -> None:
+    """To add three to two that are UP would put unchecked ones to use, which may not even be there yet."""
+    new = [backend(i) for i in (3, 4, 5)]
+    made = world(b3=UNKNOWN, b4=UNKNOWN, b5=UNKNOWN)
+    made.plan(checked(backend(1), backend(2), min_healthy_percent=60))
+    planned = made.plan(checked(backend(1), backend(2), *new, min_healthy_percent=60))
+    assert not planned.failing_open
+    assert accepting(made) == {1, 2}
+    made.health |= {"b3": DOWN, "b4": DOWN}
+    assert made.plan(checked(backend(1), backend(2), *new, min_healthy_percent=60)).failing_open == {"pool"}
+
+
 def test_a_new_pool_serves_before_its_first_verdicts() -> None:
     made = world(b1=UNKNOWN, b2=UNKNOWN, b3=UNKNOWN)
     assert inside(made, three()) == {"b1", "b2", "b3"}

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 from fakes.daemon import Daemon, add, backend, config, daemon, until
+from fakes.next_hops import hop_to
 
 from lb.core import edit
 from lb.core.audit import DAEMON, Action, Caller
 from lb.core.checks import CheckKind, HealthCheck
 from lb.core.errors import RefusedError, StaleError, UnavailableError
-from lb.core.events import ConfigChanged, DrainProgressed
+from lb.core.events import ConfigChanged, DrainProgressed, NextHopChanged
 from lb.core.flows import Entry
 from lb.core.health import Health, Status
 from lb.core.model import RING_SIZE, AdminState, Config, Unresolved
@@ -113,6 +114,105 @@ async def test_what_changes_nothing_is_no_revision() -> None:
         assert (done.differences, done.predicted, done.view.revision) == ((), (), 1)
 
 
+async def test_what_is_not_protected_is_measured_as_it_was_predicted() -> None:
+    """Flows follow their slot at once: words don't tell, the pool does."""
+    async with daemon(config(1, 2, settle_seconds=0)) as made:
+        done = await made.controller.apply(add(3), ALICE)
+        assert done.measured == done.predicted
+        assert done.measured[0].cut > 0
+
+
+async def test_a_change_is_announced_before_what_it_leads_to() -> None:
+    """Who watches hears of a backend before it hears of its next hop."""
+    async with daemon(config(1)) as made:
+        made.next_hops.set(backend(2).address, None)
+        made.said.clear()
+        await made.controller.mutate(add(2), ALICE)
+        assert [type(said) for said in made.said] == [ConfigChanged, NextHopChanged]
+
+
+async def test_a_change_that_the_kernel_refuses_is_announced_all_the_same() -> None:
+    """It is in force: stored, shown, and written as soon as it can be."""
+    async with daemon(config(1)) as made:
+        made.data_plane.refuse_at = 0
+        with pytest.raises(UnavailableError):
+            await made.controller.mutate(add(2), ALICE)
+        assert [said.revision for said in made.said if isinstance(said, ConfigChanged)] == [2]
+        made.data_plane.refuse_at = None
+
+
+async def test_before_the_start_and_after_the_stop_nothing_can_be_changed() -> None:
+    """There is no configuration to change yet, and nobody writes any more."""
+    made = Daemon(config(1))
+    await made.next_hops.start()
+    with pytest.raises(UnavailableError, match="starting or stopping"):
+        await made.controller.mutate(add(2), ALICE)
+    await made.reconciler.start(replace, DAEMON)
+    await made.reconciler.stop()
+    with pytest.raises(UnavailableError, match="starting or stopping"):
+        await made.controller.mutate(add(2), ALICE)
+    assert made.store.load().revision == 1
+
+
+async def test_a_change_that_waits_for_a_next_hop_does_not_outlive_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store and maps are let go of then, and another lbd may have them."""
+    async with daemon(config(1)) as made:
+        monkeypatch.setattr(reconciler, "SETTLE_SECONDS", 5.0)
+        made.next_hops.set(backend(2).address, Unresolved("nobody answers"))
+        edit_task = asyncio.create_task(made.controller.mutate(add(2), ALICE))
+        await until(lambda: backend(2).address in made.next_hops.tracked)
+        await made.reconciler.stop()
+        made.next_hops.set(backend(2).address, hop_to(backend(2).address))
+        with pytest.raises(UnavailableError, match="starting or stopping"):
+            await asyncio.wait_for(edit_task, 3)
+        assert made.store.load().revision == 1
+
+
+def rekey(before: Config) -> Config:
+    """An edit that gives the flow hash another key."""
+    return replace(before, settings=replace(before.settings, hash_key=bytes(range(16, 32))))
+
+
+async def test_another_hash_key_is_in_force_when_the_change_is_answered() -> None:
+    """It is compiled into the program; until then balancers that share it would disagree."""
+    async with daemon(config(1)) as made:
+        made.data_plane.calls.clear()
+        await made.controller.mutate(rekey, ALICE)
+        calls = [call for call in made.data_plane.calls if call in ("commit", "load", "attach")]
+        assert calls == ["commit", "load", "attach"]
+
+
+async def test_a_program_that_does_not_load_is_tried_again() -> None:
+    """The key is stored: what runs must not go on with another one for good."""
+    async with daemon(config(1)) as made:
+        made.data_plane.load_failure = "no compiler"
+        with pytest.raises(UnavailableError, match="no compiler; the change is stored"):
+            await made.controller.mutate(rekey, ALICE)
+        assert not (await made.controller.state()).ready
+        made.data_plane.load_failure = ""
+        made.data_plane.calls.clear()
+        await until(lambda: not made.reconciler.failure)
+        assert "attach" in made.data_plane.calls
+
+
+async def test_verify_sees_a_ring_that_packets_do_not_find() -> None:
+    async with daemon(config(1)) as made:
+        assert (await made.controller.verify()).problems == ()
+        made.data_plane.lost_rings.add(0)
+        assert (await made.controller.verify()).problems == ("ring web TCP: packets do not find its slots (number 0)",)
+
+
+async def test_verify_says_when_the_maps_are_behind() -> None:
+    async with daemon(config(1)) as made:
+        made.data_plane.refuse_at = 0
+        with pytest.raises(UnavailableError):
+            await made.controller.mutate(add(2), ALICE)
+        found = await made.controller.verify()
+        assert (found.revision, found.compared) == (2, 0)
+        assert "the maps are behind the configuration" in found.problems[0]
+        made.data_plane.refuse_at = None
+
+
 # -- health
 
 
@@ -178,19 +278,6 @@ async def test_at_its_deadline_a_drain_becomes_a_disable() -> None:
         assert state.drain.cut == 3
         record = made.store.history(0, 1)[0]
         assert (record.caller.who, record.note) == ("lbd", "drain deadline of web/b2")
-
-
-async def test_a_deadline_that_cannot_be_stored_is_tried_again() -> None:
-    async with daemon(config(1, 2)) as made:
-        await made.controller.mutate(draining(2), ALICE)
-        made.store.failure = "disk full"
-        with pytest.raises(UnavailableError):
-            await made.controller.mutate(draining(2, deadline=1), ALICE)
-        made.store.failure = ""
-        await made.controller.mutate(draining(2, deadline=1), ALICE)
-        await until(
-            lambda: made.reconciler.view().config.pools["web"].backends["b2"].admin_state is AdminState.DISABLED
-        )
 
 
 async def test_a_drain_that_was_ended_has_no_deadline_any_more() -> None:

@@ -22,11 +22,11 @@ from packets.box import Box
 from lb.core.allocation import Allocation
 from lb.core.flows import Entry
 from lb.core.layout import BACKEND, FLOW, RING_INFO
-from lb.core.model import Config, Protocol
+from lb.core.model import Config
 from lb.core.operations import Operation, WriteSlots
 from lb.core.planner import Observed, Plan, RingWork, Written, plan
-from lb.core.slots import UDP_EXTENSION
 from lb.daemon.flow_keeper import Findings, FlowKeeper, Scan
+from lb.daemon.readings import due_rings
 from lb.dataplane import libbpf
 
 INDICES = 9
@@ -112,19 +112,7 @@ class Control:
 
     def due(self) -> frozenset[int]:
         """Rings with moves that may end, as ``Reconciler`` finds them."""
-        now, flows = monotonic(), self.data_plane.flows
-        return frozenset(
-            number
-            for number, work in self.written.rings.items()
-            if work.due_at is not None
-            and now >= work.due_at
-            and (now - flows.refused_at(number) >= work.limit or self._refused_for_too_long(work, now))
-        )
-
-    @staticmethod
-    def _refused_for_too_long(work: RingWork, now: int) -> bool:
-        assert work.due_at is not None
-        return work.state.protocol is Protocol.UDP and now >= work.due_at + (UDP_EXTENSION - 1) * work.limit
+        return due_rings(self._last_plan(), self.data_plane.flows, monotonic())
 
     def hold(self, rings: frozenset[int], on: bool) -> None:
         """New flows of these rings that cannot be tracked are dropped; the end of it comes after a fence."""
@@ -196,7 +184,7 @@ class Control:
         """Collect; returns whether what was found takes a batch."""
         assert self.scanning is not None
         scan, self.scanning = self.scanning, None
-        self.findings = self.keeper.finish(scan, frozenset(self.allocation.vips.values()), 0.0, monotonic())
+        self.findings = self.keeper.finish(scan, self.allocation, 0.0, monotonic())
         waits = {number for number, work in self.written.rings.items() if work.waits}
         return bool(self.findings.clear or waits & self.findings.collected)
 
@@ -225,7 +213,7 @@ class Control:
 
 def _earlier(work: RingWork, seconds: int) -> RingWork:
     moves = {slot: None if began is None else began - seconds for slot, began in work.moves.items()}
-    return replace(work, moves=moves, due_at=None if work.due_at is None else work.due_at - seconds)
+    return replace(work, moves=moves, timers=tuple(replace(t, due_at=t.due_at - seconds) for t in work.timers))
 
 
 def _pieces(operations: Sequence[Operation]) -> Iterator[Operation]:

@@ -193,7 +193,8 @@ class Lab:
         """Refusals hold a move of a UDP ring back for ten times its limit, and then no longer."""
         for work in self.control.written.rings.values():
             if work.state.protocol is Protocol.UDP:
-                late = {s for s, began in work.moves.items() if began is not None and now - began >= 10 * work.limit}
+                limit = min((timer.limit for timer in work.timers), default=0)
+                late = {s for s, began in work.moves.items() if began is not None and now - began >= 10 * limit}
                 self.book.drop(partial(self._is_udp_in, late))
 
     def _is_udp_in(self, slots: set[int], client: Client, flow: Flow) -> bool:  # noqa: ARG002
@@ -289,9 +290,12 @@ def lab() -> Iterator[Lab]:
         patch.setattr(allocation, "MAX_BACKENDS", INDICES - 1)
         patch.setattr(allocation, "MAX_RINGS", 8)
         patch.setattr(allocation, "MAX_VIPS", 8)
+        members.pool_ring.cache_clear()
         with box() as made:
             built = Lab(made)
             try:
                 yield built
             finally:
                 built.close()
+                # Its rings have another size.
+                members.pool_ring.cache_clear()

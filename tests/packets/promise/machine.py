@@ -22,6 +22,7 @@ class Balancer(RuleBasedStateMachine):
     """Every rule that writes sends packets between the operations, and a few after them."""
 
     lab: ClassVar[Lab]
+    reads_late = False
 
     @initialize(seed=SEEDS, weights=st.lists(st.integers(1, 3), min_size=2, max_size=4))
     def begin(self, seed: int, weights: list[int]) -> None:
@@ -100,14 +101,18 @@ class Balancer(RuleBasedStateMachine):
         if self.lab.control.scanning is None:
             self.lab.scan(packets)
 
-    @rule()
-    def begin_or_finish_scan(self) -> None:
-        """Anything may happen while a scan is under way."""
+    @rule(reads_late=st.booleans())
+    def begin_or_finish_scan(self, reads_late: bool) -> None:
+        """Anything may happen while a scan is under way, before it reads the table and after."""
         control = self.lab.control
         if control.scanning is None:
             control.begin_scan()
-            control.read_scan()
+            self.reads_late = reads_late
+            if not reads_late:
+                control.read_scan()
         else:
+            if self.reads_late:
+                control.read_scan()
             self.lab.finish_scan()
 
     @rule(syn=st.sampled_from([0, 20]), old=st.sampled_from([0, 20]))

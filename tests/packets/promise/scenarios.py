@@ -169,6 +169,18 @@ def settle_seconds_are_raised_during_a_scan(lab: Lab) -> None:
     lab.finish_scan()
 
 
+def a_backend_comes_during_a_scan(lab: Lab) -> None:
+    """A scan that does not know yet that it accepts reads the entries of its first flows."""
+    _begin(lab, 1)
+    lab.control.begin_scan()
+    _join(lab, 2)
+    _send(lab, Kind.SYN)
+    _send(lab, Kind.DATA)
+    lab.control.read_scan()
+    lab.finish_scan()
+    _send(lab, Kind.DATA)
+
+
 ALL = (
     a_slot_moves,
     a_move_ends,
@@ -180,4 +192,5 @@ ALL = (
     settle_seconds_are_raised,
     settle_seconds_are_raised_before_a_restart,
     settle_seconds_are_raised_during_a_scan,
+    a_backend_comes_during_a_scan,
 )
