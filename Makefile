@@ -23,7 +23,7 @@ testbed-down: setup ## remove the testbed
 	@$(TESTBED) down
 
 test: setup ## all tests, with real packets on the real kernel
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 bench: setup ## nanoseconds a packet, as ratios of interleaved runs; JSON=FILE keeps the samples
 	@PYTHONPATH=netns-testbed:tests $(PY) -m bench $(if $(JSON),--json $(JSON))

@@ -378,7 +378,7 @@ class Controller(Protocol):
             change: The edit.
             by: Whose it is.
             base_revision: Raise ``StaleError`` when another one is in force by now; 0 = whatever is in force.
-            max_move_percent: Raise ``RefusedError`` when more of a ring's slots would move, or be cut.
+            max_move_percent: Raise ``RefusedError`` when more of a ring's slots or a VIP's flows would move or be cut.
             validate_only: Predict, change nothing.
             note: For the history.
         """

@@ -22,7 +22,6 @@ from lb.v1 import config_pb2
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 32
-DEADLINE = "drain_deadline_at_seconds"
 MAX_PROBLEMS = 50
 """That are shown; ``ConfigFileError.violations`` has all."""
 
@@ -46,6 +45,15 @@ class ConfigFileError(InvalidError):
         self.args = (self.message,)
 
 
+class UnreadableError(ConfigFileError):
+    """There is no such file, or it can't be read: no line of it is at fault."""
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(source, [(Place(1, 1), Violation("file", f"can't be read: {why}"))])
+        self.message = f"{source}: can't be read: {why}"
+        self.args = (self.message,)
+
+
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """A valid configuration file; ``merge`` lays it over a configuration."""
@@ -60,7 +68,7 @@ def load(path: Path) -> Fragment:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise _unreadable(str(path), f"can't be read: {error.strerror}") from error
+        raise UnreadableError(str(path), error.strerror or str(error)) from error
     with file:
         return read(file, str(path))
 
@@ -70,7 +78,7 @@ def read(file: BinaryIO, source: str) -> Fragment:
     try:
         content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise _unreadable(source, f"can't be read: {error.strerror}") from error
+        raise UnreadableError(source, error.strerror or str(error)) from error
     if len(content) > MAX_FILE_BYTES:
         raise _unreadable(source, f"is larger than {MAX_FILE_BYTES} bytes: is it the right file?")
     try:
@@ -137,9 +145,6 @@ def dump_message(message: config_pb2.Config) -> str:
             if _DEADLINE in item:
                 # A 64-bit number, which the JSON mapping quotes.
                 item[_DEADLINE] = int(item[_DEADLINE])
-            if DEADLINE in item:
-                # JSON has 64-bit numbers as text.
-                item[DEADLINE] = int(item[DEADLINE])
     for vip in plain.get("vips", ()):
         vip["name"], vip["pool"] = _last(vip["name"]), _last(vip["pool"])
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

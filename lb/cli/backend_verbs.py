@@ -132,5 +132,7 @@ def _change(names: Sequence[Name], act: Act, done: str, validate_only: bool, *, 
         note(f"valid, nothing was changed: backend {words}" if validate_only else f"{done} backend {words}")
         if wait and not validate_only:
             wait_for_drains(client, names)
+        if not validate_only and (wait or len(names) > 1):
+            # Each was answered before the next one changed: their shares would not add up.
             changed = [client.get(BACKEND, name) for name in names]
     verbs.show_list(BACKEND, changed)

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from lb.cli.durations import span
+from lb.cli.durations import moment, span
 from lb.cli.names import short
 from lb.cli.views import NOTHING, enum_name
 from lb.core.model import RING_SIZE
@@ -28,18 +26,18 @@ def backend_row(backend: Backend, now: float) -> tuple[str, ...]:
         _health(status.health),
         span(now - since.seconds, parts=1) if since.seconds else NOTHING,
         _next_hop(status.next_hop),
-        _reason(backend) or NOTHING,
+        _reason(backend) or _slow_start(status.health) or NOTHING,
     )
 
 
 def backend_details(backend: Backend, now: float) -> tuple[tuple[str, str], ...]:
     """Of `lbctl backend get`."""
-    name, address, _, admin, share, health, _, next_hop, reason = backend_row(backend, now)
+    name, address, weight, admin, share, health, _, next_hop, reason = backend_row(backend, now)
     status = backend.status
     return (
         ("NAME", name),
         ("ADDRESS", address),
-        ("WEIGHT", _weight(backend)),
+        ("WEIGHT", weight),
         ("ADMIN", admin),
         ("DEADLINE", _moment(backend.drain_deadline_at_seconds, now)),
         ("DRAIN", drain_text(status.drain, now) if status.HasField("drain") else NOTHING),
@@ -48,7 +46,7 @@ def backend_details(backend: Backend, now: float) -> tuple[tuple[str, str], ...]
         ("HEALTH", health),
         ("SINCE", _moment(status.health.since.seconds, now)),
         ("LAST-ERROR", status.health.last_error or NOTHING),
-        ("NEXT-HOP", next_hop),
+        ("NEXT-HOP", f"{status.next_hop.mac} via {next_hop}" if status.next_hop.mac else next_hop),
         ("GATEWAY", status.next_hop.gateway or NOTHING),
         ("MTU", f"{status.next_hop.mtu_bytes} bytes" if status.next_hop.mtu_bytes else NOTHING),
         ("REASON", reason),
@@ -93,11 +91,10 @@ def _health(health: HealthStatus) -> str:
     return enum_name(HealthStatus.State, health.state)
 
 
-def _weight(backend: Backend) -> str:
-    # Unset by an lbd that does not know of slow start.
-    in_force = backend.status.health.weight_percent or 100
-    slow_start = f" ({in_force}% of it in force: slow start)" if in_force < 100 else ""
-    return f"{backend.weight}{slow_start}"
+def _slow_start(health: HealthStatus) -> str:
+    """Why its share is less than its weight says; "" when it is not."""
+    # 0 comes from an lbd that does not know of slow start.
+    return f"slow start: {health.weight_percent}% of its weight in force" if 0 < health.weight_percent < 100 else ""
 
 
 def _moment(seconds: int, now: float) -> str:
@@ -105,10 +102,10 @@ def _moment(seconds: int, now: float) -> str:
     if not seconds:
         return NOTHING
     away = f"in {span(seconds - now)}" if seconds > now else f"{span(now - seconds)} ago"
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC ({away})"
+    return f"{moment(seconds)} ({away})"
 
 
 def _next_hop(hop: NextHop) -> str:
     if hop.state == NextHop.RESOLVED:
-        return f"{hop.mac} via {hop.interface}"
+        return hop.interface
     return "unresolved" if hop.state == NextHop.UNRESOLVED else NOTHING

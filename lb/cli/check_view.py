@@ -11,7 +11,13 @@ from lb.v1.pool_pb2 import HealthCheck, HttpCheck
 def check_text(check: HealthCheck) -> str:
     """ "http GET /, expects 200-399; via tunnel, port 80; every 5s (+-10%), timeout 2s; up after 2, down after 3"."""
     way = f"via {enum_name(HealthCheck.Via, check.via)}" if check.via else "via tunnel where there is a VIP"
-    port = f", port {check.port}" if check.port else "" if check.kind == HealthCheck.ICMP else ", port of the VIP"
+    port = (
+        f", port {check.port}"
+        if check.port
+        else ""
+        if check.kind == HealthCheck.ICMP
+        else ", port of the pool's first VIP"
+    )
     pace = f"every {milliseconds_text(check.interval_ms)} (+-{check.jitter_percent}%)"
     limit = f"timeout {milliseconds_text(check.timeout_ms)}"
     return f"{_what(check)}; {way}{port}; {pace}, {limit}; up after {check.rise}, down after {check.fall}"

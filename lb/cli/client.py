@@ -40,6 +40,9 @@ _MODULES: dict[str, tuple[Any, Any]] = {
     "Config": (config_pb2, config_pb2_grpc),
     "Event": (events_pb2, events_pb2_grpc),
 }
+_LOOKS = ("Get", "List", "Diagnose", "Verify", "Watch")
+"""How methods begin that change nothing."""
+
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """gRPC's 4 MiB are too few for the statistics of 65,534 backends."""
 
@@ -111,7 +114,8 @@ class Client:
         try:
             return stub(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
-            raise failure_of(error, self._target, self._timeout_seconds) from error
+            changes = not (method.startswith(_LOOKS) or fields.get("validate_only"))
+            raise failure_of(error, self._target, self._timeout_seconds, changes=changes) from error
 
     def stream(self, service: str, method: str, **fields: Any) -> Generator[Any]:
         """Like ``call``, for a method that goes on answering; no time limit. Closing the generator ends the call."""

@@ -31,17 +31,20 @@ prune_option = click.option("--prune", is_flag=True, help="Remove what the file 
 def proposal_of(file: str, prune: bool) -> Proposal:
     """To lay a file over the configuration. Raises ``Failure`` with all that is wrong in the file."""
     # Slow to load, and --help has no use for it.
-    from lb.api.config_file import ConfigFileError, load, read
+    from lb.api.config_file import ConfigFileError, UnreadableError, load, read
 
     try:
         fragment = read(sys.stdin.buffer, "standard input") if file == STDIN else load(Path(file))
+    except UnreadableError as error:
+        raise Failure(Exit.USAGE, error.message) from error
     except ConfigFileError as error:
         raise _wrong(error) from error
 
     def explain(failure: Failure) -> Failure:
         return _located(fragment, failure)
 
-    return Proposal("ApplyConfig", {"config": fragment.message, "prune": prune}, explain)
+    names_nothing = not (fragment.message.pools or fragment.message.vips)
+    return Proposal("ApplyConfig", {"config": fragment.message, "prune": prune}, explain, prune and names_nothing)
 
 
 def _located(fragment: Fragment, failure: Failure) -> Failure:

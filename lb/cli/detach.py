@@ -29,7 +29,7 @@ _EXITS: dict[type[LbError], Exit] = {
 @click.option(
     "--bpf-dir",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     default=Path("/run/lb/bpf"),
     show_default=True,
     help="Where lbd pinned the data plane.",

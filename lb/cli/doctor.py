@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bpf-dir",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     default=Path("/run/lb/bpf"),
     show_default=True,
     help="Where lbd pins the data plane; of use while it is not running.",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import click
 
@@ -47,3 +48,8 @@ def span(seconds: float, parts: int = 2) -> str:
 def milliseconds_text(number: int) -> str:
     """As ``milliseconds`` reads it: "500ms", "5s"."""
     return f"{number}ms" if number % 1_000 else f"{number // 1_000}s"
+
+
+def moment(seconds: float) -> str:
+    """A point in time, given in seconds since the epoch: "2026-08-01 12:03:07 UTC"."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -50,7 +50,11 @@ OPTIONS = (
         "direct: to the backend's own address.",
     ),
     _option(
-        "--health-port", "port", "Port to probe; that of the pool's VIP unless set.", "PORT", type=check_port_number
+        "--health-port",
+        "port",
+        "Port to probe; unless set, that of the pool's first VIP by name, of the check's protocol if there is one.",
+        "PORT",
+        type=check_port_number,
     ),
     _option("--health-interval", "interval_ms", "Between two probes; 5s unless set.", "TIME", type=milliseconds),
     _option(

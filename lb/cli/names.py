@@ -53,6 +53,8 @@ def name_of(kind: Kind) -> Callable[[str], Name]:
     def parse(text: str) -> Name:
         if kind is not BACKEND:
             own = text.removeprefix(f"{kind.plural}/")
+            if "/" in own:
+                raise click.BadParameter(f"{text!r} names no {kind.title}: write a name such as web, without a slash")
             return Name("", own, f"{kind.plural}/{own}")
         match = re.fullmatch("pools/([^/]*)/backends/(.*)", text) or re.fullmatch("([^/]*)/(.*)", text)
         if match is None:

@@ -54,12 +54,13 @@ def wish_options(command: F) -> F:
 class Proposal:
     """A change of the whole configuration, as a call of ConfigService.
 
-    ``explain``: says a failure in the words of whoever wrote the input.
+    ``explain``: says a failure in the words of whoever wrote the input. ``empties``: it removes all pools and VIPs.
     """
 
     method: str
     fields: Mapping[str, Any]
     explain: Callable[[Failure], Failure] = lambda failure: failure
+    empties: bool = False
 
     def plan(self, client: Client) -> ApplyConfigResponse:
         """What it would do now; raises ``Failure``."""
@@ -83,6 +84,11 @@ def _check_can_ask(wish: Wish) -> None:
 def carry_out(proposal: Proposal, wish: Wish) -> None:
     """Plan, show, ask and apply, guarded by the revision that was planned from; raises ``Failure``."""
     _check_can_ask(wish)
+    if proposal.empties and wish.yes and not wish.dry_run:
+        raise click.UsageError(
+            "the file names no pool and no VIP, so --prune would remove all of them: is it the right file, and whole? "
+            "If that is wanted, leave out --yes, and confirm it"
+        )
     with connect(patient=True) as client:
         plan = proposal.plan(client)
         if wish.dry_run or not plan.differences:
@@ -98,10 +104,19 @@ def carry_out(proposal: Proposal, wish: Wish) -> None:
             _send(proposal, client, validate_only=True, **guard)
         if wish.dry_run:
             note("dry run: nothing was changed")
-        elif wish.yes or click.confirm("Apply this?", err=True):
+        elif wish.yes or _confirms():
             _report(_send(proposal, client, **guard))
         else:
             raise Failure(Exit.FAILED, "nothing was changed")
+
+
+def _confirms() -> bool:
+    """What the operator says to it; Ctrl-C and the end of the input are a no."""
+    try:
+        return click.confirm("Apply this?", err=True)
+    except click.Abort:
+        click.echo(err=True)
+        return False
 
 
 def show_plan(plan: ApplyConfigResponse) -> None:

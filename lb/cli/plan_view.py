@@ -5,22 +5,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lb.cli.durations import moment
 from lb.cli.names import short
+from lb.core import audit
+from lb.core.impact import upheavals
 from lb.core.model import RING_SIZE
 from lb.v1.config_pb2 import ApplyConfigResponse, Difference, Impact
 
 _SIGNS = {Difference.ADDED: "+", Difference.CHANGED: "~", Difference.REMOVED: "-"}
 _WORDS = {Difference.ADDED: "added", Difference.CHANGED: "changed", Difference.REMOVED: "removed"}
 _NOUNS = {"vips": "vip", "pools": "pool", "backends": "backend"}
-_REHASHED = frozenset({"pool", "hash_policy"})
-"""Fields of a VIP that decide which ring its flows use, and which slot of it."""
+MAX_FIELDS = 2
+MAX_GIST = 24
+"""Of a line for one object: fields, and characters of each value."""
+
+NONE = "(none)"
+_ACTIONS = {
+    Difference.ADDED: audit.Action.ADDED,
+    Difference.CHANGED: audit.Action.CHANGED,
+    Difference.REMOVED: audit.Action.REMOVED,
+}
 
 
 def plan_lines(plan: ApplyConfigResponse) -> list[str]:
     """What changes, an empty line, and what that does to flows; nothing when nothing changes."""
     if not plan.differences:
         return []
-    effects = [*map(_impact_line, plan.impacts), *_caution_lines(plan.differences)]
+    effects = [*map(_impact_line, plan.impacts), *_upheavals(plan.differences)]
     return [*difference_lines(plan.differences), "", *(effects or ["no flow moves"])]
 
 
@@ -43,9 +54,11 @@ def measured_lines(impacts: Iterable[Impact]) -> list[str]:
 
 
 def summary(differences: Sequence[Difference]) -> str:
-    """In a few words: the object when there is one, else how many there are of each kind."""
+    """In a few words: the object when there is one, and what became of it, else how many there are of each kind."""
     if len(differences) == 1:
-        return f"{_WORDS.get(differences[0].action, 'touched')} {object_name(differences[0].name)}"
+        return (
+            f"{_WORDS.get(differences[0].action, 'touched')} {object_name(differences[0].name)}{_gist(differences[0])}"
+        )
     counts = {words: sum(item.action == action for item in differences) for action, words in _WORDS.items()}
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
@@ -56,13 +69,32 @@ def object_name(name: str) -> str:
     return f"{_NOUNS.get(parts[-2], parts[-2])} {short(name)}" if len(parts) > 1 else name
 
 
+def _gist(difference: Difference) -> str:
+    """The first fields of an object that changed, with their new values."""
+    if difference.action != Difference.CHANGED or not difference.fields:
+        return ""
+    shown = [
+        f"{field.name} -> {audit.shorten(_value(field.name, field.new), MAX_GIST)}"
+        for field in difference.fields[:MAX_FIELDS]
+    ]
+    return f": {', '.join(shown)}{', ...' if len(difference.fields) > MAX_FIELDS else ''}"
+
+
 def _field(difference: Difference, field: Difference.Field) -> str:
     """Its value when the object has one side only, else both."""
+    old, new = _value(field.name, field.old), _value(field.name, field.new)
     if difference.action == Difference.ADDED:
-        return field.new
-    if difference.action == Difference.REMOVED:
-        return field.old
-    return f"{field.old or '(none)'} -> {field.new or '(none)'}"
+        return new
+    return old if difference.action == Difference.REMOVED else f"{old} -> {new}"
+
+
+def _value(field: str, text: str) -> str:
+    """As the configuration file has it, or in the words of people; lbd gives "" for what is not set."""
+    if field == "drain_deadline":
+        return moment(int(text)) if text.isdigit() and int(text) else NONE
+    if not text and field in ("outer_source_ipv4", "outer_source_ipv6"):
+        return "off"
+    return text or NONE
 
 
 def _impact_line(impact: Impact) -> str:
@@ -75,18 +107,15 @@ def _impact_line(impact: Impact) -> str:
     return f"{_ring(impact)}: {moves}, {kept}"
 
 
-def _caution_lines(differences: Iterable[Difference]) -> list[str]:
-    """What moves or cuts flows without moving a slot."""
-    lines = []
-    for item in differences:
-        changed = {field.name for field in item.fields}
-        if item.name == "settings" and "hash_key" in changed:
-            lines.append("settings: a new hash key moves the flows of every vip, existing ones are not protected")
-        elif item.name.startswith("vips/") and item.action == Difference.REMOVED:
-            lines.append(f"{object_name(item.name)}: all its flows are cut")
-        elif item.name.startswith("vips/") and item.action == Difference.CHANGED and changed & _REHASHED:
-            lines.append(f"{object_name(item.name)}: its flows move, existing ones are not protected")
-    return lines
+def _upheavals(differences: Iterable[Difference]) -> list[str]:
+    """What moves or cuts flows without moving a slot; an action that this lbctl does not know has no such line."""
+    return upheavals(
+        audit.Difference(
+            _ACTIONS[item.action], item.name, tuple((field.name, field.old, field.new) for field in item.fields)
+        )
+        for item in differences
+        if item.action in _ACTIONS
+    )
 
 
 def _ring(impact: Impact) -> str:

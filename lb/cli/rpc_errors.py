@@ -28,13 +28,14 @@ _EXITS = {
 }
 
 
-def failure_of(error: Any, target: Target, timeout_seconds: float) -> Failure:
+def failure_of(error: Any, target: Target, timeout_seconds: float, *, changes: bool = False) -> Failure:
     """What to tell the operator, and scripts, about a failed call.
 
     Args:
         error: A ``grpc.RpcError`` of a call, which is also a ``grpc.Call``.
         target: What was called.
         timeout_seconds: The deadline that it had.
+        changes: Whether it was to change something.
     """
     code = error.code()
     status = _status(error)
@@ -44,15 +45,14 @@ def failure_of(error: Any, target: Target, timeout_seconds: float) -> Failure:
         # The message would only repeat the violations.
         message = "invalid input:"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        message = (
-            f"no answer from {target.address} within {timeout_seconds:g} s: raise --timeout, or look at lbd's log; "
-            "a change that was asked for may have been made"
-        )
+        caution = "; the change may have been made" if changes else ""
+        message = f"no answer from {target.address} within {timeout_seconds:g} s: raise --timeout, or look at lbd's log{caution}"
     elif code is grpc.StatusCode.UNAVAILABLE and status is None:
         explained = explain(target.address, target.tls) if target.path is None else None
         if explained is not None:
             return explained
-        message = f"lbd does not answer on {target.address} ({message}): is it running?"
+        # gRPC tells a story of it, whose last part is the reason.
+        message = f"lbd does not answer on {target.address}: {message.rpartition(': ')[2].lower()}: is it running?"
     elif code is grpc.StatusCode.UNIMPLEMENTED:
         message = f"lbd does not know this call: it is of another version than lbctl ({message})"
     return Failure(_EXITS.get(code, Exit.FAILED), message, lines)

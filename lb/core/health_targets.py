@@ -7,15 +7,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from lb.core.checks import PROBE_MARK, CheckKind, CheckVia, HealthCheck, Target
-from lb.core.model import Address, Vip
+from lb.core.model import Address, Protocol, Vip
 
 
 @dataclass(frozen=True, slots=True)
 class Frontends:
-    """Of one pool, by name: its first VIP, and its first VIP that has a port."""
+    """Of one pool, each the first by name: of all its VIPs, and of its TCP and UDP VIPs that have a port."""
 
     first: Vip | None = None
-    with_port: Vip | None = None
+    tcp: Vip | None = None
+    udp: Vip | None = None
+
+    def with_port(self, kind: CheckKind) -> Vip | None:
+        """Whose port to probe. Of the check's own protocol if possible: another service would not understand it."""
+        return self.udp or self.tcp if kind is CheckKind.UDP else self.tcp or self.udp
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,12 @@ def frontends(vips: Iterable[Vip]) -> Mapping[str, Frontends]:
     """By pool name, of the pools that VIPs use."""
     found: dict[str, Frontends] = {}
     for vip in sorted(vips, key=lambda vip: vip.name):
-        known = found.get(vip.pool, Frontends())
-        if known.first is None or (known.with_port is None and vip.port):
-            found[vip.pool] = Frontends(known.first or vip, known.with_port or (vip if vip.port else None))
+        known = found.get(vip.pool) or Frontends(vip)
+        if vip.port and vip.protocol is Protocol.TCP and known.tcp is None:
+            known = replace(known, tcp=vip)
+        elif vip.port and vip.protocol is Protocol.UDP and known.udp is None:
+            known = replace(known, udp=vip)
+        found[vip.pool] = known
     return found
 
 
@@ -72,7 +80,7 @@ def find_way(check: HealthCheck, front: Frontends, tunnel_problem: str) -> Way |
         port = 0
     elif not port:
         # Together with that VIP's address: on another one nothing may listen there.
-        vip = front.with_port
+        vip = front.with_port(check.kind)
         if vip is None:
             return NoWay(
                 "not checked: no port is known: set the health check's port, or point a VIP that has a port at the pool"

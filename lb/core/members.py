@@ -23,6 +23,10 @@ Candidates = tuple[tuple[int, bytes, int], ...]
 RINGS_KEPT = 256
 """Answers that are remembered, 0.13 MB each: a change is planned twice when it is shown first, and checks flap."""
 
+CHECKS_FAIL = "its checks fail"
+NO_VERDICT = "its health check has no verdict yet"
+"""Why a member is outside the ring, as a plan says it: what the checks complain of changes without a plan."""
+
 MAX_MTU_BYTES = 65_535
 """What the data plane's field holds; no IP packet is longer."""
 
@@ -99,8 +103,15 @@ class Standing:
         if self.is_healthy or open_:
             return ""
         if self.health.status is Status.DOWN:
-            return f"its checks fail: {self.health.reason}"
-        return self.health.reason or "its health check has no verdict yet"
+            return CHECKS_FAIL
+        return NO_VERDICT
+
+
+def spelled_out(reason: str, health: Health) -> str:
+    """Why a member is outside the ring, with what its checks say now."""
+    if reason == CHECKS_FAIL and health.reason:
+        return f"{reason}: {health.reason}"
+    return (health.reason or reason) if reason == NO_VERDICT else reason
 
 
 def fails_open(pool: Pool, standings: Sequence[Standing]) -> bool:

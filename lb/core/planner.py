@@ -205,7 +205,7 @@ class _Draft:
             (observed.hop(backend.address), observed.health(pool, backend), index in odd)
             for backend, index in zip(pool.backends.values(), indices, strict=True)
         )
-        standing_by = self._find_standing_by(pool, indices, seen)
+        standing_by = self._find_standing_by(pool, indices, seen, known)
         inputs = Inputs(self._config.settings, pool, indices, seen, standing_by, observed.first)
         work = pool_work(inputs, self._written.entries, known)
         self._pools[pool.name] = work
@@ -219,11 +219,16 @@ class _Draft:
                     self._operations.append(WriteBackend(index, entry))
 
     def _find_standing_by(
-        self, pool: Pool, indices: tuple[int, ...], seen: tuple[tuple[Hop, Health, bool], ...]
+        self,
+        pool: Pool,
+        indices: tuple[int, ...],
+        seen: tuple[tuple[Hop, Health, bool], ...],
+        known: PoolWork | None,
     ) -> frozenset[int]:
-        """Backends that kept their flows while their checks failed, and have no verdict of this daemon yet.
+        """Backends that kept their flows while their checks failed, and have no verdict now.
 
-        The epoch does not tell them from healthy ones, but the slots do: none gives them new flows.
+        The epoch does not tell them from healthy ones. What this daemon remembers does, and after a restart the slots:
+        none gives them new flows.
         """
         if pool.health_check is None or pool.on_down is not OnDown.KEEP:
             return frozenset()
@@ -233,7 +238,7 @@ class _Draft:
             if accepted and health.status is Status.UNKNOWN and takes_flows(backend)
         }
         if not self._observed.first:
-            return frozenset(waiting & self._written.standing_by)
+            return frozenset(waiting & (self._written.standing_by | _down(known)))
         numbers = [number for (name, _), number in self._old.rings.items() if name == pool.name]
         inside = {current(word) for number in numbers for word in self._observed.slots(number)}
         # A pool that no VIP used has no slots that could tell.
@@ -344,6 +349,14 @@ class _Draft:
         words = self._observed.slots(number)
         moves = restore(words, self._observed.now) if before is None else before.moves
         return evaluate(words, ring.target, moves, facts, self._observed.clear.get(number, frozenset()))
+
+
+def _down(known: PoolWork | None) -> set[int]:
+    """Members whose checks failed when the pool was worked out last."""
+    if known is None:
+        return set()
+    pairs = zip(known.inputs.indices, known.inputs.observed, strict=True)
+    return {index for index, (_, health, _) in pairs if health.status is Status.DOWN}
 
 
 def _ring_work(inputs: RingInputs, found: Evaluation, protocol: Protocol, facts: Facts) -> RingWork:

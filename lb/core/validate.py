@@ -172,7 +172,8 @@ def check_vip_address(vip: Vip, local_addresses: Iterable[Address]) -> None:
     if not vip.force and vip.address in local_addresses:
         traffic = f"its own traffic to port {vip.port}" if vip.port else "all its own traffic"
         raise RefusedError(
-            f"{vip.address} is an address of this balancer: {traffic} would be balanced; use --force if that is wanted",
+            f"{vip.address} is an address of this balancer: {traffic} would be balanced; say so with --force "
+            "(in a file, force: true) if that is wanted",
             [Violation("vip.address", "is an address of this balancer: set force (--force) if that is wanted")],
         )
 

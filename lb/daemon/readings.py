@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from lb.core.health_readings import Readings
+from lb.core.members import spelled_out
 from lb.core.model import BackendState, Config, DrainState, Protocol, RingState
 from lb.core.planner import Plan, Timer
 from lb.core.slots import UDP_EXTENSION
@@ -34,7 +35,8 @@ class LiveStates(Mapping[Key, BackendState]):
     def __getitem__(self, key: Key) -> BackendState:
         state = self._planned[key]
         pool = self._config.pools[key[0]]
-        return replace(state, health=self._health.health(pool, pool.backends[key[1]]), drain=self._drains.get(key))
+        health = self._health.health(pool, pool.backends[key[1]])
+        return replace(state, reason=spelled_out(state.reason, health), health=health, drain=self._drains.get(key))
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._planned)
@@ -50,8 +52,13 @@ def ring_states(plan: Plan, flows: FlowTable, now: int) -> dict[str, tuple[RingS
         work = plan.written.rings.get(number)
         if work is None:
             continue
-        late = any(now >= timer.due_at + max(1, timer.limit) for timer in work.timers)
-        state = replace(work.state, refusals=flows.refusals(number), held_back=late)
+        refused_at = flows.refused_at(number)
+        # One that is late, but may end now, was held back by nobody: its limit was longer until just now.
+        held_back = any(
+            now >= timer.due_at + max(1, timer.limit) and not _is_due(timer, work.state.protocol, refused_at, now)
+            for timer in work.timers
+        )
+        state = replace(work.state, refusals=flows.refusals(number), held_back=held_back)
         states[pool] = (*states.get(pool, ()), state)
     return states
 

@@ -14,7 +14,7 @@ from lb.core.diff import differences
 from lb.core.edit import put_backend
 from lb.core.errors import StaleError, UnavailableError
 from lb.core.events import Body, ConfigChanged
-from lb.core.impact import Impact, check_move, measure
+from lb.core.impact import Impact, check_move, measure, upheavals
 from lb.core.model import AdminState, Config, View
 from lb.core.moves import Words
 from lb.core.planner import Plan
@@ -171,7 +171,7 @@ class Reconciler:
             async with self._maps.lock:
                 return await self._change(change, by, guard)
         finally:
-            self._coming = [config for config in self._coming if config is not intended]
+            self._coming.remove(intended)
             self._track()
 
     def _intend(self, change: Change, guard: Guard) -> Config:
@@ -194,8 +194,9 @@ class Reconciler:
             return Applied(self.view(), (), ())
         await self._maps.mend()
         planned = await self._maps.replan(after)
-        check_move(planned.impacts, guard.max_move_percent)
         changes = differences(before, after)
+        # Where there was no VIP there were no flows.
+        check_move(planned.impacts, upheavals(changes) if before.vips else (), guard.max_move_percent)
         if guard.validate_only:
             return Applied(self._view_of(after, planned), changes, planned.impacts)
         words = await asyncio.to_thread(self._read_slots, planned) if guard.measured else {}

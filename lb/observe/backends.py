@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lb.core.health import Status
@@ -13,6 +13,11 @@ from lb.ports import Finding
 
 MAX_ASKED = 200
 """Backends that a diagnosis sends anything to."""
+
+MAX_NAMED = 3
+"""VIPs in one finding."""
+
+_NOT_CHECKED = "not checked: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,11 @@ def subject_of(pool: str, backend: str) -> str:
 
 def examine_backends(view: View) -> Iterator[Finding]:
     """Look at every pool and backend of a configuration."""
+    vips: dict[str, list[str]] = {}
+    for vip in view.config.vips.values():
+        vips.setdefault(vip.pool, []).append(vip.name)
     for pool in view.config.pools.values():
-        if pool.name in view.failing_open:
-            remedy = "mend the backends that are not UP, or set --min-healthy lower"
-            yield warning(f"pools/{pool.name}", "fail open", "backends that are not UP get flows: too few are", remedy)
+        yield from _ring(pool, view, vips.get(pool.name, []))
         for backend in pool.backends.values():
             subject = subject_of(pool.name, backend.name)
             state = view.backends[pool.name, backend.name]
@@ -57,6 +63,20 @@ def members_to_ask(view: View) -> tuple[list[Member], int]:
             (later if state.health.status is Status.UP else found).append(member)
     found += later
     return found[:MAX_ASKED], max(0, len(found) - MAX_ASKED)
+
+
+def _ring(pool: Pool, view: View, vips: Sequence[str]) -> Iterator[Finding]:
+    """What becomes of new flows when too few backends may have them; ``vips``: names of those that use the pool."""
+    subject = f"pools/{pool.name}"
+    if pool.name in view.failing_open:
+        lower = ", or set --min-healthy lower" if pool.min_healthy_percent else ""
+        observation, remedy = "backends that are not UP get flows: too few are", "mend the backends that are not UP"
+        yield warning(subject, "fail open", observation, f"{remedy}{lower}")
+    elif vips and all(view.backends[pool.name, backend].reason for backend in pool.backends):
+        more = f" and {len(vips) - MAX_NAMED} more" if len(vips) > MAX_NAMED else ""
+        names = f"{', '.join(sorted(vips)[:MAX_NAMED])}{more}"
+        why = f"`lbctl backend list {pool.name}` says why" if pool.backends else "`lbctl backend create` adds one"
+        yield problem(subject, "ring", f"no backend takes new flows: those to vip {names} are dropped", why)
 
 
 def _next_hop(subject: str, backend: Backend, state: BackendState) -> Finding:
@@ -82,8 +102,11 @@ def _health(subject: str, backend: Backend, state: BackendState) -> Finding:
             remedy = "watch it: more failures in a row make it DOWN"
             return warning(subject, "health check", f"UP, but the last probe failed: {health.reason}", remedy)
         case _, Status.DOWN:
-            remedy = "see what the tunnel and the direct check found, below"
+            remedy = "see the tunnel and direct check; if it is not listed it passes: wait for more successes in a row"
             return problem(subject, "health check", f"DOWN: {health.reason}", remedy)
+    if health.reason.startswith(_NOT_CHECKED):
+        observation, _, remedy = health.reason.removeprefix(_NOT_CHECKED).partition(": ")
+        return warning(subject, "health check", f"{_NOT_CHECKED}{observation}", remedy or "look at lbd's log")
     return warning(
         subject, "health check", f"no verdict: {health.reason or 'not probed yet'}", "wait for its first probes"
     )

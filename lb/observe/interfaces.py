@@ -69,7 +69,8 @@ def _queues(interface: str, ask: ethtool.Ask, cpus: int) -> Iterator[Finding]:
         if error.errno not in ethtool.UNSUPPORTED:
             yield warning(subject_of(interface), "queues", f"cannot be read: {error.strerror}", "run as root")
         return
-    observation = f"{queues.in_use} receive queues for {cpus} CPUs"
+    plural = "" if queues.in_use == 1 else "s"
+    observation = f"{queues.in_use} receive queue{plural} for {cpus} CPUs"
     wanted = min(cpus, queues.most)
     if queues.in_use < wanted:
         remedy = f"`ethtool -L {interface} {queues.kind} {wanted}`: CPUs without a queue do not balance"

@@ -16,6 +16,7 @@ from lb.probe.diagnosis import Case
 from lb.probe.diagnosis import Finding as Silence
 from lb.probe.failures import Unable
 from lb.probe.rounds import Rounds
+from lb.probe.tls import CANNOT_VERIFY
 
 MAX_AT_ONCE = 64
 MAX_SECONDS = 30.0
@@ -125,6 +126,8 @@ def _remedy(question: Question, decisive: Answer, direct: Answer | None) -> str:
             f"on {backend}: `ip address add {vip}/{vip.max_prefixlen} dev lo`; if it is there: is rp_filter 0, of all "
             "and of the tunnel device, and does no firewall drop what comes out of it?"
         )
+    if decisive.error.startswith(CANNOT_VERIFY):
+        return "on the balancer: put the CA there, or `lbctl pool update --health-ca-file`; the backend was not judged"
     if direct is not None and not direct.error:
         return f"on {backend}: let the service listen on {vip}, too, or on every address"
     return f"look at the service on {backend} and its log"

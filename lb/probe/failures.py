@@ -56,7 +56,7 @@ _WORDS: Final = {
 _OURS: Final = {
     errno.EADDRNOTAVAIL: "no free port, or no source address: look at `ip address` and net.ipv4.ip_local_port_range",
     errno.EAFNOSUPPORT: "the balancer lacks this address family: is IPv6 disabled?",
-    errno.EINVAL: "the balancer has a blackhole route there; the tunnel has, while it has no way: `lbctl doctor`",
+    errno.EINVAL: "a blackhole route on the balancer covers it, the tunnel's own or another: see `lbctl doctor`",
     errno.EMFILE: "too many open files: raise the limit (LimitNOFILE)",
     errno.ENFILE: "too many open files in the system: raise fs.file-max",
     errno.EAGAIN: "no buffer space on the balancer",

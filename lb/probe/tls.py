@@ -11,6 +11,9 @@ from lb.core.checks import Target
 from lb.probe.failures import Failed
 from lb.probe.http import host_name
 
+CANNOT_VERIFY = "cannot verify the certificate"
+"""How an error begins that is the balancer's own fault, not the backend's."""
+
 _SYSTEM_CA_FILE = ssl.get_default_verify_paths().cafile
 
 Stamp = tuple[int, int, int]
@@ -36,9 +39,7 @@ def context(target: Target) -> ssl.SSLContext:
         path = check.ca_file or _SYSTEM_CA_FILE
         return _verified(check.ca_file, _stamp(path) if path else None)
     except (OSError, ssl.SSLError) as error:
-        raise Failed(
-            f"cannot verify the certificate: ca_file {check.ca_file}: {error.strerror}: put the CA there, as PEM"
-        ) from error
+        raise Failed(f"{CANNOT_VERIFY}: ca_file {check.ca_file}: {error.strerror}: put the CA there, as PEM") from error
 
 
 def judge(error: ssl.SSLError | ValueError, target: Target) -> Failed:

@@ -144,7 +144,7 @@ async def test_an_address_of_the_box_needs_force(api, controller: FakeController
     controller.local_addresses = frozenset({IPv4Address("192.0.2.1")})
     failure = await api.failure(api.vips.CreateVip(create()))
     assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION")
-    assert "use --force if that is wanted" in failure.message
+    assert "say so with --force (in a file, force: true) if that is wanted" in failure.message
     assert list(failure.violations) == ["vip.address"]
     await api.vips.CreateVip(create(force=True))
 

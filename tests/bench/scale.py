@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import grpc
 from testbed import TestbedError
 from testbed.signals import Interrupted, interruptible
 
@@ -133,7 +134,7 @@ def main() -> int:
         with interruptible(), tempfile.TemporaryDirectory(prefix="lb-scale-") as folder:
             for what, value in measure(size, Files(Path(folder), size)):
                 print(f"| {what} | {value} |", flush=True)
-    except TestbedError as error:
+    except (TestbedError, OSError, grpc.RpcError) as error:
         print(f"bench.scale: {error}", file=sys.stderr)
         return 1
     except Interrupted as interrupted:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from testbed.lbd import script
 from testbed.topology import BALANCER, HOST_INTERFACE
 
 from lb.core.model import RING_SIZE
+from lb.dataplane import libbpf
 
 pytestmark = pytest.mark.root
 
@@ -85,6 +87,29 @@ def test_configuration_hash_key_and_flows_survive_a_restart(flat_bed: Testbed) -
         assert served_by(flat_bed)
         lbd.start()
         assert lbd.lbctl("export") == before[0]
+
+
+def program_id(lbd: Lbd) -> int:
+    """Of the pinned program."""
+    fd = libbpf.obj_get(lbd.bpf_dir / "balancer")
+    try:
+        return libbpf.prog_id(fd)
+    finally:
+        os.close(fd)
+
+
+def test_another_hash_key_runs_as_soon_as_the_change_is_answered(
+    served: Lbd, flat_bed: Testbed, tmp_path: Path
+) -> None:
+    """It is compiled in; balancers of a fleet are given one key, and must not agree after a restart only."""
+    before = program_id(served)
+    file = tmp_path / "key.yaml"
+    file.write_text(f"settings: {{hash_key: {'ab' * 16}}}\n")
+    served.lbctl("apply", "-f", str(file), "--yes")
+    assert program_id(served) != before
+    assert served.lbctl("status")["ready"] is True
+    assert served.lbctl_run("verify").returncode == 0
+    assert set(served_by(flat_bed)) == set(flat_bed.backends)
 
 
 def test_detach_takes_the_program_off_and_works_without_the_daemon(flat_bed: Testbed) -> None:

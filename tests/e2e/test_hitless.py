@@ -119,7 +119,7 @@ def changed_tree(folder: Path, ttl: int) -> Path:
     """A copy of the product whose outer headers have another TTL."""
     for part in ("lb", "xdp"):
         shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    header = folder / "xdp" / "encap.h"
+    header = folder / "xdp" / "outer.h"
     before = header.read_text()
     after = before.replace("#define OUTER_TTL 64", f"#define OUTER_TTL {ttl}")
     assert after != before

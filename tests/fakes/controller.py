@@ -15,7 +15,7 @@ from lb.core.diff import differences
 from lb.core.errors import StaleError
 from lb.core.events import ConfigChanged
 from lb.core.health import UNCHECKED, Health
-from lb.core.impact import Impact, check_move
+from lb.core.impact import Impact, check_move, upheavals
 from lb.core.model import (
     RING_SIZE,
     Address,
@@ -108,7 +108,7 @@ class FakeController:
             check_edit(before, after, self.local_addresses)
             found = differences(before, after)
             predicted = tuple(_impacts(before, after))
-            check_move(predicted, max_move_percent)
+            check_move(predicted, upheavals(found) if before.vips else (), max_move_percent)
             if not found or validate_only:
                 return Applied(self._view(after, self._revision), found, predicted)
             self._config = after

@@ -23,6 +23,7 @@ from lb.daemon.health_monitor import HealthMonitor
 
 TCP = HealthCheck(CheckKind.TCP)
 ICMP = HealthCheck(CheckKind.ICMP)
+UDP = HealthCheck(CheckKind.UDP)
 REFUSED = "connection refused: is the service running?"
 PROBLEM = "clsact is missing in this kernel: load sch_ingress"
 UTC = 1_700_000_000.0
@@ -39,9 +40,9 @@ def pool(name: str, *backends: Backend, check: HealthCheck | None = TCP, slow_st
     return Pool(name, backends=members, health_check=check, slow_start_seconds=slow_start_seconds)
 
 
-def vip(name: str, address: str, port: int = 80, uses: str = "web") -> Vip:
-    """A TCP VIP."""
-    return Vip(name, ip_address(address), port, Protocol.TCP, uses)
+def vip(name: str, address: str, port: int = 80, uses: str = "web", protocol: Protocol = Protocol.TCP) -> Vip:
+    """A VIP of a pool."""
+    return Vip(name, ip_address(address), port, protocol, uses)
 
 
 WEB = vip("web", "192.0.2.1")
@@ -167,6 +168,11 @@ async def test_a_pool_with_a_vip_is_probed_through_the_tunnel(daemon: Daemon) ->
         (ICMP, [vip("a", "192.0.2.1", 0)], "192.0.2.1", 0),
         (replace(ICMP, port=7), [vip("a", "192.0.2.1", 80)], "192.0.2.1", 0),
         (TCP, [vip("a", "2001:db8::1", 80)], "2001:db8::1", 80),
+        # A service of the other protocol would not understand the question, and all members would be DOWN.
+        (TCP, [vip("a", "192.0.2.1", 53, protocol=Protocol.UDP), vip("b", "192.0.2.2", 90)], "192.0.2.2", 90),
+        (UDP, [vip("a", "192.0.2.1", 80), vip("b", "192.0.2.2", 53, protocol=Protocol.UDP)], "192.0.2.2", 53),
+        (TCP, [vip("a", "192.0.2.1", 53, protocol=Protocol.UDP)], "192.0.2.1", 53),
+        (UDP, [vip("a", "192.0.2.1", 80)], "192.0.2.1", 80),
     ],
 )
 async def test_the_first_vip_by_name_is_probed_that_has_what_it_takes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -124,6 +124,48 @@ def test_a_pool_that_fails_open_is_a_warning() -> None:
     """It works, on backends whose checks fail."""
     found = passive(view(failing_open=True))["fail open"]
     assert (found.severity, found.subject) == (WARNING, "pools/web")
+    assert "--min-healthy" not in found.remedy, "none is set"
+
+
+@pytest.mark.parametrize(
+    ("members", "vips", "observation", "remedy"),
+    [
+        (
+            (B1, B2),
+            (WEB, DNS),
+            "no backend takes new flows: those to vip dns, web are dropped",
+            "`lbctl backend list web` says why",
+        ),
+        (
+            (),
+            tuple(replace(WEB, name=f"v{i}", port=i) for i in range(1, 6)),
+            "no backend takes new flows: those to vip v1, v2, v3 and 2 more are dropped",
+            "`lbctl backend create` adds one",
+        ),
+        ((B1,), (), "", ""),
+    ],
+)
+def test_a_pool_that_drops_new_flows_is_a_problem(
+    members: Sequence[Backend], vips: Collection[Vip], observation: str, remedy: str
+) -> None:
+    """Each backend's own row does not say that clients get nothing. Without a VIP there are no clients."""
+    made = view(check=HTTP, vips=vips)
+    pool = replace(made.config.pools["web"], backends={member.name: member for member in members})
+    states = {
+        ("web", member.name): BackendState(0, "disabled by the operator", hop_to(member.address)) for member in members
+    }
+    shown = replace(made, config=replace(made.config, pools={"web": pool}), backends=states)
+    found = passive(shown).get("ring")
+    assert found == (problem("pools/web", "ring", observation, remedy) if observation else None)
+
+
+def test_a_member_that_cannot_be_probed_is_not_waited_for() -> None:
+    """The reason has the remedy in it."""
+    health = Health(Status.UNKNOWN, reason="not checked: no port is known: set the health check's port")
+    found = passive(view(check=HTTP, health={"b1": health}))["health check"]
+    assert found == warning(
+        "pools/web/backends/b1", "health check", "not checked: no port is known", "set the health check's port"
+    )
 
 
 def test_those_that_are_not_up_are_asked_first_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +276,7 @@ def test_nobody_waits_a_minute_for_a_slow_check() -> None:
 
 PASSES = Answer()
 REFUSED = Answer("connection refused: is the service running?")
+NO_CA = Answer("cannot verify the certificate: ca_file /no.pem: No such file or directory: put the CA there, as PEM")
 
 
 def silent(silence: Silence) -> Answer:
@@ -265,6 +308,8 @@ def judge(tunnel: Answer | None, direct: Answer | None, vip: Vip = WEB, backend:
         (silent(Silence.UNKNOWN), PASSES, PROBLEM, "let the service listen on 192.0.2.1"),
         (None, PASSES, OK, "tunnel: no VIP uses the pool; directly: passes"),
         (None, REFUSED, PROBLEM, "look at 10.0.0.1: whether it is up"),
+        # The balancer's own fault.
+        (NO_CA, NO_CA, PROBLEM, "on the balancer: put the CA there"),
     ],
 )
 def test_the_difference_between_both_ways_says_what_to_do(

@@ -98,7 +98,7 @@ def test_xdp_mode(state: InterfaceState, severity: Severity, words: str) -> None
         ((0, 0, 0, 8, 0, 0, 0, 1), 0, WARNING, "ethtool -L eth0 combined 4"),
         ((0, 0, 0, 2, 0, 0, 0, 1), 0, WARNING, "ethtool -L eth0 combined 2"),
         ((3, 3, 0, 0, 1, 1, 0, 0), 0, WARNING, "ethtool -L eth0 rx 3"),
-        ((0, 0, 0, 1, 0, 0, 0, 1), 0, OK, "1 receive queues for 4 CPUs, all that it has"),
+        ((0, 0, 0, 1, 0, 0, 0, 1), 0, OK, "1 receive queue for 4 CPUs, all that it has"),
         (None, 2, OK, "2 receive queues for 4 CPUs"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_backend_that_goes_down_leaves_the_ring_and_its_flows_go_elsewhere() -
     assert inside(made, wanted) == {"b1", "b2", "b3"}
     made.health["b2"] = DOWN
     planned = made.plan(wanted)
-    assert planned.backends["pool", "b2"].reason == "its checks fail: connection refused"
+    assert planned.backends["pool", "b2"].reason == "its checks fail"
     assert planned.backends["pool", "b2"].slots == 0
     assert accepting(made) == {1, 3}
     (impact,) = planned.impacts
@@ -112,6 +112,20 @@ def test_without_verdicts_a_restart_changes_nothing(on_down: OnDown) -> None:
     planned = made.plan(wanted)
     assert not only(planned, SetEpoch)
     assert not only(planned, WriteSlots)
+
+
+def test_a_backend_that_was_down_stays_outside_when_it_can_no_longer_be_probed() -> None:
+    """The pool lost the VIP that had the port. Nothing has spoken for the backend since."""
+    made, wanted = world(), three(on_down=OnDown.KEEP)
+    made.plan(wanted)
+    made.health["b2"] = DOWN
+    made.plan(wanted)
+    made.health = dict.fromkeys(made.health, UNKNOWN)
+    assert inside(made, wanted) == {"b1", "b3"}
+    assert inside(made, wanted) == {"b1", "b3"}
+    assert accepting(made) == {1, 2, 3}
+    made.health["b2"] = UP
+    assert inside(made, wanted) == {"b1", "b2", "b3"}
 
 
 def test_when_all_are_down_all_are_used() -> None:

@@ -371,6 +371,21 @@ async def test_a_refusal_puts_the_end_of_moves_off(monkeypatch: pytest.MonkeyPat
         await until(lambda: "let go 0" in made.data_plane.calls)
 
 
+async def test_moves_whose_time_was_made_shorter_were_not_held_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing was refused: a warning that the flow table is too full would send the operator the wrong way."""
+    set_clock(monkeypatch, 1000)
+    async with daemon(config(1)) as made:
+        await made.controller.mutate(add(2), DAEMON)
+        set_clock(monkeypatch, 5000)
+        pool = made.reconciler.view().config.pools["web"]
+        view = await made.controller.mutate(lambda now: edit.put_pool(now, replace(pool, settle_seconds=60)), DAEMON)
+        assert not view.rings["web"][0].held_back
+        await until(lambda: "let go 0" in made.data_plane.calls)
+        assert "too full" not in caplog.text
+
+
 async def test_an_operator_is_told_once_of_moves_that_refusals_hold_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

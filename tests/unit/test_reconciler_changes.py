@@ -17,7 +17,7 @@ from lb.core.errors import RefusedError, StaleError, UnavailableError
 from lb.core.events import ConfigChanged, DrainProgressed, NextHopChanged
 from lb.core.flows import Entry
 from lb.core.health import Health, Status
-from lb.core.model import RING_SIZE, AdminState, Config, Unresolved
+from lb.core.model import RING_SIZE, AdminState, Config, Settings, Unresolved
 from lb.core.slots import Life
 from lb.daemon import reconciler, upkeep
 from lb.ports import Change
@@ -98,6 +98,23 @@ async def test_an_apply_that_would_move_too_much_changes_nothing() -> None:
             await made.controller.apply(add(3), ALICE, max_move_percent=10)
         assert made.store.load().revision == 1
         assert made.next_hops.tracked == {backend(1).address, backend(2).address}
+
+
+async def test_an_apply_that_would_cut_a_whole_vip_changes_nothing() -> None:
+    """No slot moves, but a limit on what may move is there to prevent just that: the file was empty."""
+    async with daemon(config(1, 2)) as made:
+        assert made.reconciler.view().config.vips
+        with pytest.raises(RefusedError, match="all its flows are cut, more than the 20 %"):
+            await made.controller.apply(lambda config: Config(config.settings), ALICE, max_move_percent=20)
+        assert made.store.load().revision == 1
+
+
+async def test_a_limit_does_not_keep_a_first_configuration_out() -> None:
+    """A balancer without VIPs has no flows that another's hash key could move."""
+    async with daemon(replace(config(1), vips={})) as made:
+        key = Settings(hash_key=bytes(range(16)))
+        await made.controller.apply(lambda _: replace(config(1), settings=key), ALICE, max_move_percent=0)
+        assert made.reconciler.view().config.settings == key
 
 
 async def test_a_change_is_announced_with_who_made_it() -> None:
@@ -248,10 +265,40 @@ async def test_health_is_shown_as_it_is_now() -> None:
         assert made.reconciler.view().backends["web", "b1"].health.reason == "timeout"
 
 
+async def test_why_a_backend_is_outside_is_told_as_it_is_now() -> None:
+    """An old error beside the new one would send the operator to what is mended."""
+    async with daemon(checked(1, 2)) as made:
+        verdicts(made, b1=Status.UP, b2=Status.DOWN)
+        await until(lambda: made.reconciler.view().backends["web", "b2"].reason.endswith("refused"))
+        for status, error, words in (
+            (Status.DOWN, "timeout after 2 s", "its checks fail: timeout after 2 s"),
+            (Status.UP, "", "its checks fail"),
+        ):
+            made.health.verdicts["web", "b2"] = Health(status, reason=error)
+            assert made.reconciler.view().backends["web", "b2"].reason == words
+
+
+async def test_a_backend_without_a_verdict_says_what_its_last_probe_said() -> None:
+    async with daemon(checked(1)) as made:
+        await made.controller.mutate(add(2), ALICE)
+        assert made.reconciler.view().backends["web", "b2"].reason == "its health check has no verdict yet"
+        made.health.verdicts["web", "b2"] = Health(Status.UNKNOWN, reason="timeout after 2 s")
+        assert made.reconciler.view().backends["web", "b2"].reason == "timeout after 2 s"
+
+
 async def test_the_checks_hear_of_every_configuration() -> None:
     async with daemon(checked(1)) as made:
         await made.controller.mutate(add(2), ALICE)
         assert made.health.config == made.reconciler.view().config
+
+
+async def test_a_denied_call_that_cannot_be_recorded_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever was denied must not get another answer for it."""
+    async with daemon(config(1)) as made:
+        made.store.failure = "disk full"
+        await made.controller.denied(ALICE, "needs role operate")
+        assert "denied: alice from 192.0.2.7:5000: BackendService.CreateBackend: needs role operate" in caplog.text
+        assert "the denied call is not in the history: disk full" in caplog.text
 
 
 # -- drains

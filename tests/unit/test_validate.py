@@ -187,7 +187,7 @@ def test_an_address_of_the_box_needs_force() -> None:
         validate.check_edit(Config(), config(vips=(VIP,)), local)
     assert caught.value.message == (
         "192.0.2.1 is an address of this balancer: its own traffic to port 80 would be balanced; "
-        "use --force if that is wanted"
+        "say so with --force (in a file, force: true) if that is wanted"
     )
     assert caught.value.violations == (
         Violation("vip.address", "is an address of this balancer: set force (--force) if that is wanted"),
