@@ -17,7 +17,7 @@ from lb.api.budget import Budget
 from lb.api.callers import set_caller
 from lb.api.errors import to_status
 from lb.api.identity import Identity
-from lb.api.roles import Role, needed_role
+from lb.api.roles import ROLE_URI, Role, needed_role
 from lb.core.audit import Caller
 from lb.core.errors import DeniedError, InvalidError, LbError, UnavailableError, Violation
 
@@ -87,7 +87,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             return
         note = f"needs role {needed.word}, the certificate has {_which(identity.role)}"
         await self._record(caller, note)
-        await _abort(context, DeniedError(f"{caller.method} {note}"))
+        # Its owner may believe that it has one: a typo in the URI is as good as none.
+        hint = "" if identity.role else f": the URI {ROLE_URI}{needed.word} in its subjectAltName gives that role"
+        await _abort(context, DeniedError(f"{caller.method} {note}{hint}"))
 
     async def _record(self, caller: Caller, note: str) -> None:
         remark = self._budget.take()

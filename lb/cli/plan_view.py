@@ -40,7 +40,7 @@ def difference_lines(differences: Iterable[Difference]) -> list[str]:
     lines = []
     for difference in differences:
         lines.append(f"{_SIGNS.get(difference.action, '?')} {object_name(difference.name)}")
-        lines += [f"    {field.name}: {_field(difference, field)}" for field in difference.fields]
+        lines += _field_lines(difference)
     return lines
 
 
@@ -80,12 +80,16 @@ def _gist(difference: Difference) -> str:
     return f": {', '.join(shown)}{', ...' if len(difference.fields) > MAX_FIELDS else ''}"
 
 
-def _field(difference: Difference, field: Difference.Field) -> str:
-    """Its value when the object has one side only, else both."""
-    old, new = _value(field.name, field.old), _value(field.name, field.new)
-    if difference.action == Difference.ADDED:
-        return new
-    return old if difference.action == Difference.REMOVED else f"{old} -> {new}"
+def _field_lines(difference: Difference) -> list[str]:
+    """Of an object that has one side only, what is set; else both sides of what differs."""
+    lines = []
+    for field in difference.fields:
+        old, new = _value(field.name, field.old), _value(field.name, field.new)
+        if difference.action not in (Difference.ADDED, Difference.REMOVED):
+            lines.append(f"    {field.name}: {old} -> {new}")
+        elif (value := new if difference.action == Difference.ADDED else old) != NONE:
+            lines.append(f"    {field.name}: {value}")
+    return lines
 
 
 def _value(field: str, text: str) -> str:

@@ -45,8 +45,8 @@ def failure_of(error: Any, target: Target, timeout_seconds: float, *, changes: b
         # The message would only repeat the violations.
         message = "invalid input:"
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        caution = "; the change may have been made" if changes else ""
-        message = f"no answer from {target.address} within {timeout_seconds:g} s: raise --timeout, or look at lbd's log{caution}"
+        message = f"no answer from {target.address} within {timeout_seconds:g} s: raise --timeout, or look at lbd's log"
+        message += "; the change may have been made" if changes else ""
     elif code is grpc.StatusCode.UNAVAILABLE and status is None:
         explained = explain(target.address, target.tls) if target.path is None else None
         if explained is not None:

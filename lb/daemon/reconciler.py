@@ -88,6 +88,8 @@ class Reconciler:
         self._health.on_change(self._upkeep.wake)
         stored = await asyncio.to_thread(self._store.load)
         config = adjust(_with_hash_key(stored.config))
+        if stored.revision == 0 and not config.vips:
+            await asyncio.to_thread(self._refuse_to_forget)
         check_edit(stored.config, config, self._next_hops.local_addresses())
         # Takes seconds, mostly in a process of its own; so does a large plan. It writes nothing.
         loading = asyncio.create_task(asyncio.to_thread(self._data_plane.load, config.settings.hash_key))
@@ -106,6 +108,14 @@ class Reconciler:
         await asyncio.to_thread(self._data_plane.attach)
         self._upkeep.start()
         self._takes_changes = True
+
+    def _refuse_to_forget(self) -> None:
+        """A store that is new, without a single VIP, must not empty a data plane that forwards for some."""
+        if any(self._data_plane.vip_table().elements):
+            raise UnavailableError(
+                "the pinned data plane forwards for VIPs, but the state dir is new and holds none: give lbd the "
+                "--state-dir that they are in, or a --config with them; `lbctl detach` gives them up"
+            )
 
     async def _first_plan(self, config: Config, stored: Stored, by: Caller) -> Plan:
         """Plan for what the daemon before left in the maps, and store what is not stored yet."""

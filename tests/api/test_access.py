@@ -158,7 +158,10 @@ async def test_a_denied_call_says_which_role_it_needs(clients: dict[str, Api]) -
     assert (failure.code, failure.reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
     assert failure.message == "PoolService.CreatePool needs role admin, the certificate has role read"
     failure = await Api.failure(clients["nobody"].pools.ListPools(ListPoolsRequest()))
-    assert failure.message == "PoolService.ListPools needs role read, the certificate has none"
+    assert failure.message == (
+        "PoolService.ListPools needs role read, the certificate has none: the URI urn:lb:role:read in its "
+        "subjectAltName gives that role"
+    )
 
 
 async def test_a_denied_call_changes_nothing_and_is_on_record(

@@ -29,7 +29,6 @@ PLAN = """\
     address: 10.0.0.12
     weight: 1
     admin_state: ENABLED
-    drain_deadline: 0
 
 pool web tcp: 32,769 of 65,537 slots move (50.0 % of new flows), existing flows are kept
 """
@@ -66,7 +65,7 @@ def test_diff_shows_fields_old_and_new(real: Run, file: Path) -> None:
     )
     assert real("diff", "-f", str(file)).stdout.splitlines() == [
         "~ settings",
-        "    outer_source_ipv4: 172.16.0.0/16 -> (none)",
+        "    outer_source_ipv4: 172.16.0.0/16 -> off",
         "~ pool web",
         "    description: (none) -> the shop",
         "~ backend web/b1",
@@ -212,7 +211,14 @@ def on_terminal(answer: str, *words: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "last"), [("y", 0, "applied as revision 4"), ("n", 1, "Error: nothing was changed")]
+    ("answer", "code", "last"),
+    [
+        ("y", 0, "applied as revision 4"),
+        ("n", 1, "Error: nothing was changed"),
+        # Ctrl-C and Ctrl-D: who is asked must know what became of it.
+        ("\x03", 1, "Error: nothing was changed"),
+        ("\x04", 1, "Error: nothing was changed"),
+    ],
 )
 @pytest.mark.usefixtures("real")
 def test_on_a_terminal_it_asks(file: Path, controller: FakeController, answer: str, code: int, last: str) -> None:
@@ -278,20 +284,23 @@ def test_standard_input_has_lines_as_well(real: Run) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "can't be read: No such file or directory"), (b"\xff", "is not UTF-8 text"), (b"a: ]", "is not YAML")],
+    [
+        (None, "Error: {}: can't be read: No such file or directory\n"),
+        (b"\xff", "  {}:1:1: file: is not UTF-8 text"),
+        (b"a: ]", "  {}:1:4: file: is not YAML"),
+    ],
 )
 def test_files_that_cannot_be_read(real: Run, tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "wrong.yaml"
     if content is not None:
         path.write_bytes(content)
     result = real("apply", "-f", str(path), "--yes")
-    assert (result.exit_code, words in result.stderr) == (2, True)
-    assert "wrong.yaml:1:" in result.stderr
+    assert (result.exit_code, words.format(path) in result.stderr) == (2, True)
 
 
 def test_a_file_that_fails_while_it_is_read(real: Run) -> None:
     result = real("apply", "-f", "/proc/self/mem", "--yes")
-    assert (result.exit_code, "file: can't be read: Input/output error" in result.stderr) == (2, True)
+    assert (result.exit_code, "/proc/self/mem: can't be read: Input/output error" in result.stderr) == (2, True)
 
 
 def test_max_move_refuses_after_the_plan_and_before_anything_changes(
@@ -318,6 +327,38 @@ def test_a_max_move_that_is_none(real: Run, file: Path, percent: str, words: str
     result = real("apply", "-f", str(file), "--max-move", percent, "--yes")
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
+
+
+def test_an_empty_file_does_not_empty_a_balancer_unasked(real: Run, file: Path, controller: FakeController) -> None:
+    """An export that failed, applied by a script: --yes is for what the file says, not for what it does not."""
+    before = controller.view()
+    for content in ("", "settings: {outer_source_ipv4: 'off'}\n", "pools: []\nvips: []\n"):
+        file.write_text(content)
+        result = real("apply", "-f", str(file), "--prune", "--yes")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "names no pool and no VIP, so --prune would remove all of them" in " ".join(result.stderr.split())
+    assert controller.view() == before
+    shown = real("apply", "-f", str(file), "--prune", "--dry-run", "--yes")
+    assert (shown.exit_code, "- vip web" in shown.stdout) == (0, True)
+    code, output = on_terminal("y", "apply", "-f", str(file), "--prune")
+    assert (code, "applied as revision 4" in output) == (0, True)
+    assert not controller.view().config.pools
+
+
+def test_max_move_counts_a_vip_that_goes(real: Run, file: Path, controller: FakeController) -> None:
+    """No slot moves when it goes, but all its flows do."""
+    before = controller.view()
+    file.write_text("pools: [{name: web}]\n")
+    result = real("apply", "-f", str(file), "--prune", "--yes", "--max-move", "99")
+    assert result.exit_code == 4
+    assert result.stderr.startswith("Error: vip web: all its flows are cut, more than the 99 % that are allowed")
+    assert controller.view() == before
+
+
+def test_diff_says_that_another_port_cuts_a_vips_flows(real: Run, file: Path) -> None:
+    file.write_text("vips: [{name: web, address: 192.0.2.1, port: 81, protocol: TCP, pool: web}]\n")
+    lines = real("diff", "-f", str(file)).stdout.splitlines()
+    assert lines == ["~ vip web", "    port: 80 -> 81", "", "vip web: all its flows are cut"]
 
 
 def test_an_address_of_the_balancer_is_refused(real: Run, file: Path) -> None:

@@ -64,7 +64,7 @@ def test_drain_sends_each_name_and_the_deadline(fake: FakeServer, run: Run) -> N
         DrainBackendRequest(name=name, deadline_seconds=600, validate_only=check)
         for check in (True, False)
         for name in (B1, B2)
-    ]
+    ] + [GetBackendRequest(name=name) for name in (B1, B2)], "the shares of one time, when all were changed"
 
 
 def test_drain_of_one_needs_one_call(fake: FakeServer, run: Run) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -113,14 +114,16 @@ def test_detach_without_the_right_is_denied(tmp_path: Path) -> None:
         "import os, lb.dataplane.pins; from lb.cli.main import main\n"
         "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); main()"
     )
-    for folder in (locked, locked / "below"):
-        child = subprocess.run(
-            [sys.executable, "-c", code, "detach", "--bpf-dir", str(folder)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert child.returncode == 6
-        assert "detaching needs root" in child.stderr
+    # The way to the last one is open, as it is to /run/lb/bpf.
+    with tempfile.TemporaryDirectory() as reachable:
+        for folder in (locked, locked / "below", reachable):
+            child = subprocess.run(
+                [sys.executable, "-c", code, "detach", "--bpf-dir", str(folder)],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert child.returncode == 6
+            assert "detaching needs root" in child.stderr
     locked.chmod(0o700)

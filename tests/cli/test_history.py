@@ -21,7 +21,7 @@ def test_history_shows_who_did_what_from_where(run: Run) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert cells(result.stdout) == [
         ["REV", "TIME", "WHO", "FROM", "WHAT", "NOTE"],
-        ["18", "2026-01-02 03:04:05", "root (uid 0)", "unix, pid 4711", "changed backend web/b1", "-"],
+        ["18", "2026-01-02 03:04:05", "root (uid 0)", "unix, pid 4711", "changed backend web/b1: weight -> 3", "-"],
         ["denied", "2026-01-02 03:04:04", "guest", "192.0.2.7:53142", "VipService.DeleteVip", "needs role operate"],
         ["17", "2026-01-01 00:00:00", "lbd", "-", "-", "rollback to revision 3"],
     ]
@@ -33,6 +33,25 @@ def test_history_sums_large_changes_up(fake: FakeServer, run: Run) -> None:
     differences = [{"action": action, "name": f"vips/v{n}"} for n, action in enumerate(actions)]
     fake.revisions[:] = [json_format.ParseDict({"revision": 5, "differences": differences}, config_pb2.Revision())]
     assert cells(run("history").stdout)[1][-2] == "3 added, 1 changed, 2 removed"
+
+
+def test_history_tells_what_became_of_one_object(fake: FakeServer, run: Run) -> None:
+    """Whether a backend was drained or given another weight; a pool may have twenty fields."""
+    fields = [
+        {"name": "admin_state", "old": "ENABLED", "new": "DRAINING"},
+        {"name": "drain_deadline", "old": "0", "new": "1767323047"},
+        {"name": "weight", "old": "1", "new": "2"},
+    ]
+    difference = {"action": "CHANGED", "name": "pools/web/backends/b1", "fields": fields}
+    fake.revisions[:] = [json_format.ParseDict({"revision": 5, "differences": [difference]}, config_pb2.Revision())]
+    assert cells(run("history").stdout)[1][-2] == (
+        "changed backend web/b1: admin_state -> DRAINING, drain_deadline -> 2026-01-02 03:04:07 UTC, ..."
+    )
+    assert run("show", "5").stdout.splitlines()[-3:] == [
+        "    admin_state: ENABLED -> DRAINING",
+        "    drain_deadline: (none) -> 2026-01-02 03:04:07 UTC",
+        "    weight: 1 -> 2",
+    ]
 
 
 def test_history_reads_no_more_than_it_shows(fake: FakeServer, run: Run) -> None:
@@ -93,7 +112,7 @@ def test_history_of_the_real_api(real: Run) -> None:
     assert real("backend", "update", "web/b1", "--weight", "3").exit_code == 0
     rows = cells(real("history").stdout)
     assert [(row[0], row[-2]) for row in rows[1:]] == [
-        ("4", "changed backend web/b1"),
+        ("4", "changed backend web/b1: weight -> 3"),
         ("3", "added vip web"),
         ("2", "added backend web/b1"),
         ("1", "added pool web"),

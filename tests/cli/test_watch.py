@@ -103,7 +103,7 @@ def test_a_real_ctrl_c_ends_watch_with_0(real: Run, controller: FakeController) 
             "vip web balanced over 1 backend of pools/web",
         ]
         assert real("backend", "update", "web/b1", "--weight", "3").exit_code == 0
-        assert child.stdout.readline().rstrip().endswith(": changed backend web/b1")
+        assert child.stdout.readline().rstrip().endswith(": changed backend web/b1: weight -> 3")
         child.send_signal(signal.SIGINT)
         assert child.stdout.read() == ""
         assert child.wait(60) == 0

@@ -75,7 +75,7 @@ def vip(**changed: str) -> list[str]:
         (["backend", "drain", "web/b1", "web/b9"], 3, ["backend web/b9 does not exist"]),
         (["pool", "delete", "web"], 4, ["is used by vip web", "point it at another pool"]),
         (["vip", "get", "nope"], 3, ["vip 'nope' does not exist", "lbctl vip list"]),
-        (["vip", "get", "a/b"], 2, ["name: 'vips/a/b' is not of this form"]),
+        (["vip", "get", "a/b"], 2, ["'a/b' names no VIP: write a name such as web, without a slash"]),
     ],
 )
 def test_mistakes_name_field_and_remedy_and_change_nothing(
@@ -132,7 +132,7 @@ def test_a_check_is_set_changed_and_removed(real: Run) -> None:
     assert real("pool", "update", "web", "--health-check", "http", "--health-path", "/healthz").exit_code == 0
     assert real("pool", "update", "web", "--health-interval", "500ms", "--health-timeout", "200ms").exit_code == 0
     assert shown() == (
-        "http GET /healthz, expects 200-399; via tunnel where there is a VIP, port of the VIP; "
+        "http GET /healthz, expects 200-399; via tunnel where there is a VIP, port of the pool's first VIP; "
         "every 500ms (+-10%), timeout 200ms; up after 2, down after 3"
     )
     assert real("pool", "update", "web", "--health-check", "icmp", "--health-via", "direct").exit_code == 0

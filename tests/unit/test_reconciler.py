@@ -108,6 +108,21 @@ async def test_a_restart_lets_go_of_a_hold_after_a_fence_and_takes_refusals_for_
     await made.reconciler.stop()
 
 
+async def test_a_store_that_was_lost_does_not_empty_a_data_plane_that_forwards() -> None:
+    """A mistyped --state-dir would stop all traffic; with a configuration file, the start is what it always is."""
+    async with daemon(config(1)) as before:
+        vips = before.data_plane.vips
+    again = Daemon(Config())
+    again.data_plane = before.data_plane
+    again.connect()
+    await again.next_hops.start()
+    with pytest.raises(UnavailableError, match=r"forwards for VIPs.*--state-dir.*--config.*lbctl detach"):
+        await again.reconciler.start(lambda stored: stored, DAEMON)
+    assert before.data_plane.vips == vips
+    await again.reconciler.start(lambda _stored: config(1), DAEMON)
+    await again.reconciler.stop()
+
+
 async def test_the_hash_key_is_made_once() -> None:
     """A new one would move every flow."""
     async with daemon(Config()) as made:
