@@ -111,7 +111,7 @@ def test_detach_without_the_right_is_denied(tmp_path: Path) -> None:
     locked.mkdir()
     locked.chmod(0)
     code = (
-        "import os, lb.dataplane.pins; from lb.cli.main import main\n"
+        "import os, lb.dataplane.pins, lb.net.probe_route; from lb.cli.main import main\n"
         "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); main()"
     )
     # The way to the last one is open, as it is to /run/lb/bpf.
