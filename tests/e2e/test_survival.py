@@ -145,7 +145,11 @@ def test_flows_survive_fifty_changes_of_their_pool(pool: Operator, balancer: Bal
         assert_survived(datagrams.stop(), pool, DATAGRAM_FLOWS)
         brief = short.stop()
     assert brief.moved == [], pool.changes
-    assert {incident.backend for incident in brief.broken} <= {"b4", "b5"}, (brief.broken, pool.changes)
+    # One that had no answer yet does not know where it began: it may break when a member is deleted, and only then.
+    unknown = [incident.at for incident in brief.broken if not incident.backend]
+    deletions = [at for at, what in pool.changes if what.startswith("delete")]
+    assert all(any(abs(broke - at) < 1 for at in deletions) for broke in unknown), (brief.broken, pool.changes)
+    assert {incident.backend for incident in brief.broken} <= {"b4", "b5", ""}, (brief.broken, pool.changes)
     assert brief.opened > 10 * SHORT_CONNECTIONS
     assert pool.most_moving > 0
     assert pool.most_tracked > 0
