@@ -60,7 +60,8 @@ def everything() -> list[Any]:
     shown = [
         ip_json(f"-{version}", *words) for version in (4, 6) for words in (["rule"], ["route", "show", "table", "all"])
     ]
-    return [*shown, ip_json("neigh", "show", "nud", "permanent")]
+    # The kernel lists routes of equal rank in any order.
+    return [sorted(found, key=str) for found in (*shown, ip_json("neigh", "show", "nud", "permanent"))]
 
 
 def way_of(version: int, mark: int) -> tuple[str, str]:
