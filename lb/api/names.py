@@ -8,22 +8,10 @@ accepts a bare name too, as people write it in a configuration file.
 from __future__ import annotations
 
 from lb.core.errors import Violation
+from lb.core.resource_names import backend_name as backend_name
+from lb.core.resource_names import pool_name as pool_name
+from lb.core.resource_names import vip_name as vip_name
 from lb.core.validate import Found, parse_name, quote
-
-
-def vip_name(name: str) -> str:
-    """Resource name of a VIP."""
-    return f"vips/{name}"
-
-
-def pool_name(name: str) -> str:
-    """Resource name of a pool."""
-    return f"pools/{name}"
-
-
-def backend_name(pool: str, name: str) -> str:
-    """Resource name of a backend."""
-    return f"pools/{pool}/backends/{name}"
 
 
 def parse_vip_name(found: Found, field: str, text: str, *, short: bool = False) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from lb.cli.exits import Exit, Failure
-from lb.cli.options import Command, settings
+from lb.cli.options import Command, bpf_dir_option, settings
 from lb.cli.output import note, to_json, to_yaml
 from lb.core.errors import LbError, NotFoundError, RefusedError, UnavailableError
 
@@ -26,14 +26,7 @@ _EXITS: dict[type[LbError], Exit] = {
     examples=["lbctl detach", "lbctl detach --interface eth0", "lbctl detach --bpf-dir /run/lb/bpf"],
 )
 @click.option("--interface", metavar="IF", help="Only from this interface.")
-@click.option(
-    "--bpf-dir",
-    metavar="DIR",
-    type=click.Path(file_okay=False, readable=False, path_type=Path),
-    default=Path("/run/lb/bpf"),
-    show_default=True,
-    help="Where lbd pinned the data plane.",
-)
+@bpf_dir_option("Where lbd pinned the data plane.")
 def detach(interface: str | None, bpf_dir: Path) -> None:
     """Take the data plane off its interfaces.
 

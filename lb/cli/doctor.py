@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lb.cli.exits import Exit, Failure
-from lb.cli.options import Command, settings
+from lb.cli.options import Command, bpf_dir_option, settings
 from lb.cli.output import emit, note, to_data
 from lb.cli.session import connect
 
@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, examples=["lbctl doctor", "lbctl doctor --all", "lbctl doctor -o json"])
 @click.option("--all", "show_all", is_flag=True, help="Show also what is as it should be.")
-@click.option(
-    "--bpf-dir",
-    metavar="DIR",
-    type=click.Path(file_okay=False, readable=False, path_type=Path),
-    default=Path("/run/lb/bpf"),
-    show_default=True,
-    help="Where lbd pins the data plane; of use while it is not running.",
-)
+@bpf_dir_option("Where lbd pins the data plane; of use while it is not running.")
 def doctor(show_all: bool, bpf_dir: Path) -> None:
     """Look for what is known to go wrong, and say what to do about it.
 

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from lb.cli.target import DEFAULT_TARGET, Target, parse_target
 from lb.cli.tls import TlsOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 TIMEOUT_SECONDS = 10.0
 """For an answer of lbd, where nothing else is said."""
@@ -33,6 +35,18 @@ def parse_seconds(text: str | float) -> float:
     if not 0 < seconds <= MAX_SECONDS:
         raise click.BadParameter(f"{text!r} is not a time: give seconds, above 0 and up to {MAX_SECONDS}")
     return seconds
+
+
+def bpf_dir_option(text: str) -> Callable[[F], F]:
+    """``--bpf-dir`` of the commands that look at this machine's pins themselves; ``text`` of its help."""
+    return click.option(
+        "--bpf-dir",
+        metavar="DIR",
+        type=click.Path(file_okay=False, readable=False, path_type=Path),
+        default=Path("/run/lb/bpf"),
+        show_default=True,
+        help=text,
+    )
 
 
 @dataclass(frozen=True, slots=True)

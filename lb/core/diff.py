@@ -15,6 +15,7 @@ from typing import TypeVar
 from lb.core import codec
 from lb.core.audit import Action, Difference, shorten
 from lb.core.model import Backend, Config, Pool, Settings, Vip
+from lb.core.resource_names import backend_name, pool_name, vip_name
 
 Object = Settings | Pool | Backend | Vip
 """Whatever has a resource name. A pool stands for its own fields, without its members."""
@@ -48,11 +49,11 @@ def changes(old: Config, new: Config) -> Iterator[ObjectChange]:
         yield ObjectChange("settings", old.settings, new.settings)
     for name, before, after in _pairs(old.pools, new.pools):
         if before is None or after is None or replace(before, backends=after.backends) != after:
-            yield ObjectChange(f"pools/{name}", before, after)
+            yield ObjectChange(pool_name(name), before, after)
         for member, was, now in _pairs(before.backends if before else {}, after.backends if after else {}):
-            yield ObjectChange(f"pools/{name}/backends/{member}", was, now)
+            yield ObjectChange(backend_name(name, member), was, now)
     for name, vip, other in _pairs(old.vips, new.vips):
-        yield ObjectChange(f"vips/{name}", vip, other)
+        yield ObjectChange(vip_name(name), vip, other)
 
 
 def _pairs(old: Mapping[str, V], new: Mapping[str, V]) -> list[tuple[str, V | None, V | None]]:

@@ -171,9 +171,10 @@ class _Draft:
         self._observed = observed
         self._operations: list[Operation] = []
         self._epochs = list(written.epochs)
-        self._odd = written.odd
-        if self._odd is None:
-            self._odd = frozenset(index for index, epoch in enumerate(self._epochs) if epoch % 2)
+        odd = written.odd
+        if odd is None:
+            odd = frozenset(index for index, epoch in enumerate(self._epochs) if epoch % 2)
+        self._odd = odd
         self._accepting: set[int] = set()
         self._standing_by: set[int] = set()
         self._owned: dict[str, set[int]] = {}
@@ -199,7 +200,6 @@ class _Draft:
         else:
             numbers, name = self.numbers.backends, pool.name
             indices = tuple(numbers[name, backend.name, str(backend.address)] for backend in pool.backends.values())
-        assert self._odd is not None
         odd, observed = self._odd, self._observed
         seen = tuple(
             (observed.hop(backend.address), observed.health(pool, backend), index in odd)
@@ -246,7 +246,6 @@ class _Draft:
 
     def set_epochs(self) -> None:
         """Parity of every index; one that the configuration does not know does not accept."""
-        assert self._odd is not None
         if self._observed.first:
             self._accepting = set(self._odd)
             return

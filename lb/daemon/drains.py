@@ -22,11 +22,10 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """One backend that drains. ``deadline``: seconds since the epoch (UTC), 0 = none. ``drain``: its number."""
+    """One backend that drains. ``drain``: its number."""
 
     pool: Pool
     index: int
-    deadline: int
     drain: int
 
 
@@ -94,9 +93,7 @@ class Drains:
             self._drop(key)
             self._states[key] = DrainState(0, 0.0, 0.0, drained=False)
             drain = self._begun = self._begun + 1
-        # Weight 0 has no deadline.
-        deadline = backend.drain_deadline if backend.admin_state is AdminState.DRAINING else 0
-        self._draining[key] = Draining(pool, index, deadline, drain)
+        self._draining[key] = Draining(pool, index, drain)
 
     def _forget(self, pool: Pool, keep: Mapping[str, Backend] | tuple[()]) -> None:
         for name in pool.backends:
@@ -123,7 +120,7 @@ class Drains:
 
     def overdue(self, now: float) -> tuple[Key, ...]:
         """Backends whose deadline has passed; ``now``: seconds since the epoch (UTC)."""
-        return tuple(key for key, found in self._draining.items() if 0 < found.deadline <= now)
+        return tuple(key for key, found in self._draining.items() if is_overdue(found.pool.backends[key[1]], now))
 
     def look(self, plan: Plan, data_plane: DataPlane) -> dict[Key, Glance]:
         """What the slots say; right after a fence, before a scan begins."""
@@ -178,7 +175,10 @@ class Drains:
 
 
 def is_overdue(backend: Backend, now: float) -> bool:
-    """Whether a backend still drains though its deadline has passed; ``now``: seconds since the epoch (UTC)."""
+    """Whether a backend still drains though its deadline has passed; ``now``: seconds since the epoch (UTC).
+
+    One that drains by its weight has no deadline.
+    """
     return backend.admin_state is AdminState.DRAINING and 0 < backend.drain_deadline <= now
 
 

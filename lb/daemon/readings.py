@@ -11,10 +11,8 @@ from lb.core.members import spelled_out
 from lb.core.model import BackendState, Config, DrainState, Protocol, RingState
 from lb.core.planner import Plan, Timer
 from lb.core.slots import UDP_EXTENSION
+from lb.daemon.drains import Key
 from lb.ports import Counters, DataPlane, FlowTable, FlowTableCount
-
-Key = tuple[str, str]
-"""Names of pool and backend."""
 
 
 class LiveStates(Mapping[Key, BackendState]):

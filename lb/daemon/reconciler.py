@@ -18,6 +18,7 @@ from lb.core.impact import Impact, check_move, measure, upheavals
 from lb.core.model import AdminState, Config, View
 from lb.core.moves import Words
 from lb.core.planner import Plan
+from lb.core.resource_names import backend_name
 from lb.core.validate import check_edit
 from lb.core.verify import ReadBack, verify
 from lb.daemon.addresses import Addresses, changed_addresses
@@ -272,7 +273,7 @@ class Reconciler:
         names = ", ".join(map("/".join, keys))
         done = await self.apply(change, DRAIN_DEADLINE, Guard(note=f"drain deadline of {names}"))
         changed = {found.name for found in done.differences}
-        return [(pool, name) for pool, name in keys if f"pools/{pool}/backends/{name}" in changed]
+        return [(pool, name) for pool, name in keys if backend_name(pool, name) in changed]
 
     def _track(self) -> None:
         self._next_hops.track(self._addresses.of([self._maps.config, *self._coming]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lb.core.health import Status
 from lb.core.model import AdminState, Backend, BackendState, NextHop, Pool, View
+from lb.core.resource_names import backend_name, pool_name
 from lb.observe.findings import ok, problem, warning
 from lb.ports import Finding
 
@@ -30,11 +31,6 @@ class Member:
     hop: NextHop
 
 
-def subject_of(pool: str, backend: str) -> str:
-    """How findings name it."""
-    return f"pools/{pool}/backends/{backend}"
-
-
 def examine_backends(view: View) -> Iterator[Finding]:
     """Look at every pool and backend of a configuration."""
     vips: dict[str, list[str]] = {}
@@ -43,7 +39,7 @@ def examine_backends(view: View) -> Iterator[Finding]:
     for pool in view.config.pools.values():
         yield from _ring(pool, view, vips.get(pool.name, []))
         for backend in pool.backends.values():
-            subject = subject_of(pool.name, backend.name)
+            subject = backend_name(pool.name, backend.name)
             state = view.backends[pool.name, backend.name]
             yield _next_hop(subject, backend, state)
             if pool.health_check is not None:
@@ -59,7 +55,7 @@ def members_to_ask(view: View) -> tuple[list[Member], int]:
             state = view.backends[pool.name, backend.name]
             if backend.admin_state is AdminState.DISABLED or not isinstance(state.hop, NextHop):
                 continue
-            member = Member(subject_of(pool.name, backend.name), pool, backend, state.hop)
+            member = Member(backend_name(pool.name, backend.name), pool, backend, state.hop)
             (later if state.health.status is Status.UP else found).append(member)
     found += later
     return found[:MAX_ASKED], max(0, len(found) - MAX_ASKED)
@@ -67,7 +63,7 @@ def members_to_ask(view: View) -> tuple[list[Member], int]:
 
 def _ring(pool: Pool, view: View, vips: Sequence[str]) -> Iterator[Finding]:
     """What becomes of new flows when too few backends may have them; ``vips``: names of those that use the pool."""
-    subject = f"pools/{pool.name}"
+    subject = pool_name(pool.name)
     if pool.name in view.failing_open:
         lower = ", or set --min-healthy lower" if pool.min_healthy_percent else ""
         observation, remedy = "backends that are not UP get flows: too few are", "mend the backends that are not UP"

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
-from packets.upgrade_lab import Site, compiled_once, site, start
+from packets.upgrade_lab import Site, start
 
 from lb.core.errors import UnavailableError
 from lb.dataplane import libbpf, links
@@ -16,18 +15,6 @@ from lb.dataplane.pins import detach, link_name, read_link
 from lb.ports import InterfaceState, XdpMode
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> Iterator[None]:
-    with compiled_once():
-        yield
-
-
-@pytest.fixture
-def place() -> Iterator[Site]:
-    with site() as made:
-        yield made
 
 
 def attached(site: Site) -> dict[str, int]:

@@ -6,14 +6,13 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Iterator
 from ipaddress import ip_address
 from types import SimpleNamespace
 
 import pytest
 from packets.box import HASH_KEY
 from packets.case import ether, ip, l4
-from packets.upgrade_lab import Site, compiled_once, release, site, start, start_balancing
+from packets.upgrade_lab import Site, release, start, start_balancing
 from packets.world import build
 
 from lb.core.errors import UnavailableError
@@ -34,18 +33,6 @@ MANY_FLOWS = {"max_entries": 2_097_152}
 FEW_FLOWS = {"max_entries": 64}
 OTHER_FLOWS = {"value_size": FLOW.size + 8}
 MANY_RINGS = {"max_entries": 2_048}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> Iterator[None]:
-    with compiled_once():
-        yield
-
-
-@pytest.fixture
-def place() -> Iterator[Site]:
-    with site() as made:
-        yield made
 
 
 def entry(port: int) -> Entry:
