@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.next_hops_lab import Lab, in_new_namespace
+from e2e.next_hops_lab import Lab, in_new_namespace, wait_now
 
 from lb.core.checks import PROBE_MARK
 from lb.core.model import Address, Unresolved
@@ -35,6 +35,8 @@ def on_a_box(test: Callable[[], None]) -> Callable[[], None]:
 
     async def body() -> None:
         with Lab():
+            # They come a moment later, with a route each: what is compared would change by itself.
+            wait_now(lambda: usable_link_locals() >= set(BOTH))
             test()
 
     def run() -> None:
@@ -55,13 +57,18 @@ def ip_json(*words: str) -> Any:
     return json.loads(done.stdout or "[]")
 
 
+def usable_link_locals() -> set[str]:
+    """Interfaces whose link-local address the kernel has accepted."""
+    found = ip_json("-6", "address", "show", "scope", "link", "-tentative")
+    return {link["ifname"] for link in found if link.get("addr_info")}
+
+
 def everything() -> list[Any]:
     """Rules, routes and lasting neighbours of the box."""
     shown = [
         ip_json(f"-{version}", *words) for version in (4, 6) for words in (["rule"], ["route", "show", "table", "all"])
     ]
-    # The kernel lists routes of equal rank in any order.
-    return [sorted(found, key=str) for found in (*shown, ip_json("neigh", "show", "nud", "permanent"))]
+    return [*shown, ip_json("neigh", "show", "nud", "permanent")]
 
 
 def way_of(version: int, mark: int) -> tuple[str, str]:
